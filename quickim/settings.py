@@ -1,0 +1,129 @@
+"""Django's settings, built from the environment by `quickim.env`; our own are in `settings.QUICKIM`.
+
+Law: nothing here is read from the environment directly, no secret has a default. Whoever imports this in a
+malformed environment (manage.py, uvicorn, daphne, pytest) exits with code 1 and one line for each problem.
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from quickim import backends
+from quickim.env import Configuration, ConfigurationError, read_configuration
+from quickim.observability.logs import logging_configuration
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    QUICKIM: Configuration = read_configuration(os.environ, BASE_DIR)
+except ConfigurationError as error:
+    # Not ImproperlyConfigured: servers that import an application would print that with a traceback.
+    sys.exit(str(error))
+
+DEBUG = QUICKIM.debug
+SECRET_KEY = QUICKIM.secret_key
+ALLOWED_HOSTS = list(QUICKIM.allowed_hosts)
+
+INSTALLED_APPS = [
+    "daphne",  # before staticfiles, whose runserver it replaces
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "django_eventstream",
+    "conversations",
+    "messaging",
+    "gateway",
+    "quickim",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ASGI_APPLICATION = "quickim.asgi.application"
+ROOT_URLCONF = "quickim.urls"
+# Paths are exact: an unknown one is answered 10004, not redirected.
+APPEND_SLASH = False
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = backends.databases(QUICKIM.database_url, QUICKIM.data_dir)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = backends.channel_layers(QUICKIM.redis_urls)
+
+# Django's own default, 2.5 MB, knows nothing of our limit.
+DATA_UPLOAD_MAX_MEMORY_SIZE = QUICKIM.max_body_bytes
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["gateway.tokens.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "EXCEPTION_HANDLER": "quickim.rest.answers.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# Dotted path of the guard of /inner/*: the apps below the gateway know it only by this name.
+INNER_GUARD = "gateway.guard.guard_inner"
+
+SIMPLE_JWT: dict[str, Any] = {
+    "ALGORITHM": "HS256",
+    # Never SECRET_KEY, with which django-eventstream signs a parameter that overrides user and channels.
+    "SIGNING_KEY": QUICKIM.jwt_keys[0].key,
+    "ISSUER": "quick-im",
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=QUICKIM.token_ttl_seconds),
+    "LEEWAY": 10,
+}
+
+# Its Redis listener (EVENTSTREAM_REDIS) dies for good after an outage; the hub feeds its streams instead.
+EVENTSTREAM_CHANNELMANAGER_CLASS = "gateway.eventstream.ChannelManager"
+EVENTSTREAM_STORAGE_CLASS = "gateway.eventstream.MessageStorage"
+
+LANGUAGE_CODE = "en-us"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+USE_I18N = True
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+LOGGING = logging_configuration(QUICKIM.log_format)

@@ -1,0 +1,341 @@
+"""The environment as a deployment writes it: what each variable means, and what is said about a wrong one."""
+
+import stat
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quickim.env import VARIABLES, Configuration, ConfigurationError, JwtKey, Rate, read_configuration
+from quickim.variables import Variable
+
+KEY = "0123456789abcdef0123456789abcdef"
+OTHER_KEY = "fedcba9876543210fedcba9876543210"
+
+
+def configure(tmp_path: Path, **variables: str) -> Configuration:
+    """The configuration of an environment with these QUICKIM_ variables."""
+    return read_configuration({f"QUICKIM_{name}": value for name, value in variables.items()}, tmp_path)
+
+
+def problems(tmp_path: Path, environ: Mapping[str, str]) -> list[str]:
+    """The lines with which this environment is refused."""
+    with pytest.raises(ConfigurationError) as refused:
+        read_configuration(environ, tmp_path)
+    return str(refused.value).split("\n")
+
+
+def test_an_empty_environment_means_the_documented_defaults(tmp_path: Path) -> None:
+    configuration = read_configuration({}, tmp_path)
+    assert (configuration.bind_host, configuration.bind_port, configuration.workers) == ("127.0.0.1", 8088, 1)
+    assert configuration.data_dir == tmp_path / "var"
+    assert configuration.database_url is None
+    assert configuration.redis_urls == ()
+    assert configuration.token_ttl_seconds == 86400
+    assert configuration.inner_allow == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    assert configuration.inner_api_keys == ()
+    assert configuration.trusted_proxies == ()
+    assert configuration.allowed_hosts == ("localhost", "127.0.0.1", "[::1]")
+    assert configuration.allowed_origins == ()
+    assert (configuration.poll_wait_seconds, configuration.sweep_seconds) == (25.0, 2.0)
+    assert (configuration.max_content_bytes, configuration.max_body_bytes) == (65536, 2097152)
+    assert (configuration.outbox_bytes, configuration.max_connections_per_session) == (1048576, 32)
+    assert 1 not in configuration.single_login_platforms
+    assert configuration.send_rate == Rate(50.0, 200)
+    assert configuration.frame_rate == Rate(200.0, 800)
+    assert (configuration.public_join, configuration.public_create) == (True, "all")
+    assert (configuration.legacy, configuration.log_format, configuration.debug) == (False, "console", False)
+    assert configuration.generated == {"QUICKIM_SECRET_KEY", "QUICKIM_JWT_KEYS"}
+
+
+def test_an_empty_variable_is_an_unset_one(tmp_path: Path) -> None:
+    assert configure(tmp_path, WORKERS="", BIND="  ", INNER_ALLOW="") == read_configuration({}, tmp_path)
+
+
+def test_every_default_and_every_secret_free_example_is_accepted_by_its_own_variable() -> None:
+    for variable in VARIABLES:
+        variable.parse(variable.default)
+        if "<" not in variable.example:
+            variable.parse(variable.example)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("0.0.0.0:80", "0.0.0.0", 80), ("[::1]:8088", "::1", 8088), ("im.internal:0", "im.internal", 0)],
+)
+def test_an_address_and_a_port_can_be_bound(tmp_path: Path, text: str, host: str, port: int) -> None:
+    configuration = configure(tmp_path, BIND=text)
+    assert (configuration.bind_host, configuration.bind_port) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("50/s", Rate(50, 200)), ("0.5/s", Rate(0.5, 2)), ("0.1/s", Rate(0.1, 1)), ("off", None)],
+)
+def test_a_rate_allows_a_burst_of_four_seconds(tmp_path: Path, text: str, expected: Rate | None) -> None:
+    assert configure(tmp_path, SEND_RATE=text, FRAME_RATE=text).send_rate == expected
+
+
+def test_platforms_are_listed_or_all(tmp_path: Path) -> None:
+    listed = configure(tmp_path, SINGLE_LOGIN_PLATFORMS="1, 32767").single_login_platforms
+    assert [1 in listed, 2 in listed, 32767 in listed] == [True, False, True]
+    assert 2 in configure(tmp_path, SINGLE_LOGIN_PLATFORMS="*").single_login_platforms
+
+
+def test_origins_are_kept_in_the_form_in_which_browsers_send_them(tmp_path: Path) -> None:
+    text = "HTTPS://App.Example.com:443, http://localhost:3000,http://[::1]:80"
+    assert configure(tmp_path, ALLOWED_ORIGINS=text).allowed_origins == (
+        "https://app.example.com",
+        "http://localhost:3000",
+        "http://[::1]",
+    )
+    assert configure(tmp_path, ALLOWED_ORIGINS="*").allowed_origins == ("*",)
+
+
+def test_the_first_jwt_key_comes_first_and_a_key_may_hold_a_colon(tmp_path: Path) -> None:
+    keys = configure(tmp_path, JWT_KEYS=f"b:{KEY}:x, a:{OTHER_KEY}").jwt_keys
+    assert keys == (JwtKey("b", f"{KEY}:x"), JwtKey("a", OTHER_KEY))
+
+
+MALFORMED = [
+    ("BIND", "8088"),
+    ("BIND", ":8088"),
+    ("BIND", "::1:8088"),
+    ("BIND", "[host]x:80"),
+    ("BIND", "127.0.0.1:65536"),
+    ("WORKERS", "0"),
+    ("WORKERS", "two"),
+    ("WORKERS", "1_0"),
+    ("DATA_DIR", "~no-such-user-here/var"),
+    ("DATABASE_URL", "mysql://db/quickim"),
+    ("DATABASE_URL", "postgres://db"),
+    ("DATABASE_URL", "postgres://db:port/quickim"),
+    ("DATABASE_URL", "postgres://db:65536/quickim"),
+    ("DATABASE_URL", "postgres://db/quickim?sslmod=require"),
+    ("DATABASE_URL", "postgres://user:50%@db/quickim"),
+    ("REDIS_URL", "localhost:6379"),
+    ("REDIS_URL", "redis://"),
+    ("REDIS_URL", "redis://cache/zero"),
+    ("REDIS_URL", "redis://cache:99999/0"),
+    ("REDIS_URL", "redis://cache/0?unknown=1"),
+    ("REDIS_URL", "redis://cache/0,http://cache"),
+    ("SECRET_KEY", "short"),
+    ("JWT_KEYS", KEY),
+    ("JWT_KEYS", "a:short"),
+    ("JWT_KEYS", f"a:{KEY},a:{OTHER_KEY}"),
+    ("JWT_KEYS", f"no spaces:{KEY}"),
+    ("TOKEN_TTL_SECONDS", "0"),
+    ("TOKEN_TTL_SECONDS", "1e5"),
+    ("INNER_ALLOW", "10.0.0.1/8"),
+    ("INNER_ALLOW", "10.0.0.0/33"),
+    ("INNER_ALLOW", "localhost"),
+    ("INNER_API_KEYS", "short"),
+    ("INNER_API_KEYS", "sixteen characters with spaces"),
+    ("TRUSTED_PROXIES", "proxy"),
+    ("ALLOWED_HOSTS", "https://im.example.com"),
+    ("ALLOWED_HOSTS", "im.example.com:8088"),
+    ("ALLOWED_HOSTS", "::1"),
+    ("ALLOWED_ORIGINS", "app.example.com"),
+    ("ALLOWED_ORIGINS", "https://app.example.com/"),
+    ("ALLOWED_ORIGINS", "https://*.example.com"),
+    ("ALLOWED_ORIGINS", "*,https://app.example.com"),
+    ("ALLOWED_ORIGINS", "https://app.example.com:port"),
+    ("POLL_WAIT_SECONDS", "-1"),
+    ("POLL_WAIT_SECONDS", "nan"),
+    ("SWEEP_SECONDS", "6"),
+    ("MAX_CONTENT_BYTES", "0"),
+    ("MAX_BODY_BYTES", "2MB"),
+    ("OUTBOX_BYTES", "1"),
+    ("MAX_CONNECTIONS_PER_SESSION", "0"),
+    ("SINGLE_LOGIN_PLATFORMS", "32768"),
+    ("SINGLE_LOGIN_PLATFORMS", "web"),
+    ("SEND_RATE", "50"),
+    ("SEND_RATE", "0/s"),
+    ("FRAME_RATE", "50/m"),
+    ("PUBLIC_JOIN", "yes"),
+    ("PUBLIC_CREATE", "none"),
+    ("LEGACY", "true"),
+    ("LOG_FORMAT", "text"),
+    ("DEBUG", "on"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), MALFORMED)
+def test_a_malformed_variable_is_named_on_one_line_with_a_right_value(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (line,) = problems(tmp_path, {f"QUICKIM_{name}": text})
+    assert line.startswith(f"QUICKIM_{name} must ")
+    assert f"; a right value: QUICKIM_{name}=" in line
+    assert not (tmp_path / "var").exists(), "a refused start leaves nothing behind"
+
+
+def test_every_variable_can_be_malformed() -> None:
+    assert {f"QUICKIM_{name}" for name, _ in MALFORMED} == {variable.name for variable in VARIABLES}
+
+
+@given(variable=st.sampled_from(VARIABLES), text=st.text(st.characters(exclude_characters="\0")))
+def test_any_text_is_either_read_or_refused_on_one_line(variable: Variable[object], text: str) -> None:
+    def refusal() -> str:
+        try:
+            variable.parse(text.strip())
+        except ValueError as reason:
+            return variable.problem(text, reason)
+        return "read"
+
+    assert len(refusal().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SECRET_KEY", "hush-hush"),
+        ("JWT_KEYS", "kid:hush-hush"),
+        ("INNER_API_KEYS", "hush-hush"),
+        ("DATABASE_URL", "postgres://user:hush-hush@db"),
+        ("DATABASE_URL", "postgres://user:hush-hush%@db/quickim"),
+        ("DATABASE_URL", "postgres://user:hush hush@db/quickim"),
+        ("REDIS_URL", "redis://:hush-hush@cache/0?unknown=1"),
+        ("REDIS_URL", "redis://:hush-hush@cache:port"),
+    ],
+)
+def test_a_refusal_never_repeats_a_secret(tmp_path: Path, name: str, text: str) -> None:
+    (line,) = problems(tmp_path, {f"QUICKIM_{name}": text})
+    assert "hush" not in line
+
+
+def test_the_configuration_can_be_printed_without_its_secrets(tmp_path: Path) -> None:
+    configuration = configure(
+        tmp_path,
+        SECRET_KEY="hush-hush-" * 4,
+        JWT_KEYS="kid:" + "hush-hush!" * 4,
+        INNER_API_KEYS="hush-hush-hush-hush",
+        DATABASE_URL="postgres://user:hush-hush@db/quickim",
+        REDIS_URL="redis://:hush-hush@cache",
+    )
+    assert "hush" not in repr(configuration)
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    lines = problems(tmp_path, {"QUICKIM_BIND": "here", "QUICKIM_WORKERS": "many", "QUICKIM_PORT": "80"})
+    assert [line.split()[0] for line in lines] == ["'QUICKIM_PORT'", "QUICKIM_BIND", "QUICKIM_WORKERS"]
+
+
+def test_an_unknown_variable_is_refused_with_the_one_that_was_probably_meant(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, {"QUICKIM_WORKER": "2"})
+    assert line == "'QUICKIM_WORKER' is no variable of Quick IM; did you mean QUICKIM_WORKERS?"
+
+
+def test_variables_of_the_tests_and_of_others_are_passed_over(tmp_path: Path) -> None:
+    read_configuration({"QUICKIM_TEST_ANYTHING": "1", "PATH": "/bin", "quickim_workers": "x"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "QUICKIM_DATABASE_URL and QUICKIM_REDIS_URL"),
+        ({"QUICKIM_REDIS_URL": "redis://cache"}, "QUICKIM_DATABASE_URL"),
+        ({"QUICKIM_DATABASE_URL": "postgres://db/quickim"}, "QUICKIM_REDIS_URL"),
+    ],
+)
+def test_several_workers_need_postgresql_and_redis(
+    tmp_path: Path, given: dict[str, str], missing: str
+) -> None:
+    (line,) = problems(tmp_path, {"QUICKIM_WORKERS": "2", **given})
+    assert line.endswith(f"missing: {missing}")
+
+
+def test_several_workers_are_fine_with_postgresql_and_redis(tmp_path: Path) -> None:
+    urls = {"DATABASE_URL": "postgres://db/quickim", "REDIS_URL": "redis://a, redis://b"}
+    configuration = configure(tmp_path, WORKERS="2", **urls)
+    assert (configuration.workers, configuration.redis_urls) == (2, ("redis://a", "redis://b"))
+
+
+@pytest.mark.parametrize("name", ["QUICKIM_MAX_BODY_BYTES", "QUICKIM_OUTBOX_BYTES"])
+def test_the_largest_message_must_pass_through_body_and_outbox(tmp_path: Path, name: str) -> None:
+    (line,) = problems(tmp_path, {name: "65535"})
+    assert line.startswith(f"{name} must be at least QUICKIM_MAX_CONTENT_BYTES (65536)")
+
+
+def test_djangos_key_never_signs_tokens(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, {"QUICKIM_SECRET_KEY": KEY, "QUICKIM_JWT_KEYS": f"a:{OTHER_KEY},b:{KEY}"})
+    assert line.startswith("QUICKIM_SECRET_KEY must not be one of QUICKIM_JWT_KEYS")
+    assert KEY not in line
+
+
+def test_secrets_are_generated_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
+    first = read_configuration({}, tmp_path)
+    assert read_configuration({}, tmp_path) == first
+    assert len(first.secret_key) >= 50
+    assert len(first.jwt_keys[0].key.encode()) >= 32
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "var").iterdir()}
+    assert modes == {"secret_key": 0o600, "jwt_key": 0o600, "quickim.sqlite3": 0o600}
+    assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
+
+
+def test_another_data_directory_gets_other_secrets(tmp_path: Path) -> None:
+    one, other = (configure(tmp_path, DATA_DIR=name) for name in ("one", "other"))
+    assert one.secret_key != other.secret_key
+    assert one.jwt_keys != other.jwt_keys
+
+
+def test_servers_that_start_at_once_agree_on_the_secrets(tmp_path: Path) -> None:
+    starters = 8
+    for attempt in range(10):
+        barrier = Barrier(starters)
+        base_dir = tmp_path / str(attempt)
+
+        def start(base_dir: Path = base_dir, barrier: Barrier = barrier) -> tuple[str, tuple[JwtKey, ...]]:
+            barrier.wait()
+            configuration = read_configuration({}, base_dir)
+            return configuration.secret_key, configuration.jwt_keys
+
+        with ThreadPoolExecutor(starters) as pool:
+            seen = {future.result() for future in [pool.submit(start) for _ in range(starters)]}
+        assert len(seen) == 1
+        assert {path.name for path in (base_dir / "var").iterdir()} == {
+            "secret_key",
+            "jwt_key",
+            "quickim.sqlite3",
+        }
+
+
+def test_nothing_is_written_when_everything_is_given(tmp_path: Path) -> None:
+    configuration = configure(
+        tmp_path,
+        SECRET_KEY=OTHER_KEY,
+        JWT_KEYS=f"a:{KEY}",
+        DATABASE_URL="postgres:///quickim?host=/run/postgresql",
+    )
+    assert configuration.generated == frozenset()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generated_keys_can_be_rotated_in_their_file(tmp_path: Path) -> None:
+    read_configuration({}, tmp_path)
+    (tmp_path / "var" / "jwt_key").write_text(f"new:{KEY},old:{OTHER_KEY}\n")
+    assert [key.kid for key in read_configuration({}, tmp_path).jwt_keys] == ["new", "old"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is empty"), (b"\xff\xfe", "is no text"), (b"kid:short", "must have keys of at least")],
+)
+def test_a_spoilt_secret_file_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    read_configuration({}, tmp_path)
+    path = tmp_path / "var" / "jwt_key"
+    path.write_bytes(content)
+    (line,) = problems(tmp_path, {})
+    assert line.startswith(f"{path} {reason}")
+    assert "set QUICKIM_JWT_KEYS" in line
+
+
+def test_a_data_directory_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (line,) = problems(tmp_path, {"QUICKIM_DATA_DIR": "file/var"})
+    assert line.startswith("QUICKIM_DATA_DIR must be a directory that can be written to: ")
