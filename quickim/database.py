@@ -1,0 +1,87 @@
+"""Database work beside the event loop: a bounded set of threads, each with a connection of its own, and one writer.
+
+Laws: nothing on the event loop touches the ORM; a thread gives its connection back after each piece of work, so no
+stream ever holds one; on SQLite all writing transactions of this process stand in one line, because its lock is
+waited for by polling, which starves whoever comes late.
+"""
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections, connection, transaction
+
+from quickim.errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
+MAX_WAITING = 2_000
+MAX_WRITE_SECONDS = 3.0
+"""How long a transaction may take from its clock reading to its commit: sweeps rely on it (see gateway.sweep)."""
+
+_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+_waiting = 0
+_sqlite_writer = threading.RLock()
+
+
+async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``function`` on a database thread. Raises Unavailable when 2,000 others already wait."""
+    global _waiting
+    if _waiting >= MAX_WAITING:
+        raise Unavailable
+    # The request id of log lines goes along.
+    context = contextvars.copy_context()
+    work = partial(context.run, partial(_run, function, *args, **kwargs))
+    _waiting += 1
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_executor, work)
+    finally:
+        _waiting -= 1
+
+
+def _run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return function(*args, **kwargs)
+    finally:
+        close_old_connections()
+
+
+@contextmanager
+def write_transaction() -> Iterator[None]:
+    """A transaction that writes; in line with the other writers of this process on SQLite."""
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with _sqlite_writer, transaction.atomic():
+            yield
+    else:
+        with transaction.atomic():
+            yield
+
+
+@contextmanager
+def timely() -> Iterator[int]:
+    """Gives the database's clock in microseconds and fails when the block outlasts MAX_WRITE_SECONDS.
+
+    Whoever stores a time that sweeps look for does so in here, as the last thing before the commit. Raises Unavailable.
+    """
+    started = time.monotonic()
+    yield database_clock()
+    if time.monotonic() - started > MAX_WRITE_SECONDS:
+        raise Unavailable({"database": "the transaction took too long"})
+
+
+def database_clock() -> int:
+    """Microseconds since the Unix epoch by the clock that all nodes share: the database server's."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+            row = cursor.fetchone()
+            return int(row[0])
+    return time.time_ns() // 1_000

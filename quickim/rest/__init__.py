@@ -1,0 +1,1 @@
+"""What every endpoint shares: strict JSON in, one envelope out, one endpoint base, one place that maps failures."""

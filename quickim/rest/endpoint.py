@@ -1,0 +1,104 @@
+"""The base of every endpoint: one declaration serves HTTP, calls over WebSocket and the OpenAPI document.
+
+A subclass names its ``body`` (a serializer of strict fields) and implements ``call``. It is a Django REST framework
+view whose dispatch runs inline on the event loop: no thread hop, no signals, no middleware. It may therefore never
+touch the ORM itself; ``quickim.database.in_database`` carries such work to a database thread.
+"""
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
+from rest_framework import serializers
+from rest_framework.views import APIView
+
+from quickim.errors import InvalidToken, MethodNotAllowed, QuickimError
+from quickim.rest.answers import failure, success
+from quickim.rest.callers import Caller
+from quickim.rest.strict_json import parse_object
+
+
+class Empty(serializers.Serializer[Any]):
+    """A body without fields."""
+
+
+class Endpoint(APIView):
+    """One POST endpoint at ``/<name>``; ``lean``: served without Django's request threads and middleware."""
+
+    name: ClassVar[str]
+    body: ClassVar[type[serializers.Serializer[Any]]] = Empty
+    errors: ClassVar[tuple[type[QuickimError], ...]] = ()
+    answer_example: ClassVar[Any] = None
+    lean: ClassVar[bool] = True
+    http_method_names = ("post",)
+
+    async def call(self, caller: Caller, params: dict[str, Any]) -> Any:
+        """Do the work for ``caller`` with checked ``params``; returns what goes into ``data``."""
+        raise NotImplementedError
+
+    async def run(self, caller: Caller, raw_params: dict[str, Any]) -> Any:
+        """Check ``raw_params``, then ``call``: what every door ends in. Raises what the code table maps."""
+        return await self.call(caller, self._serializer.run_validation(raw_params))
+
+    async def post(self, request: HttpRequest) -> HttpResponseBase:
+        """The HTTP door."""
+        caller = self.identify(request)
+        return success(await self.run(caller, parse_object(request.body)))
+
+    def identify(self, request: HttpRequest) -> Caller:
+        """Who calls, by the first authenticator that knows. Raises InvalidToken or NotAllowed."""
+        for authenticator in self.get_authenticators():
+            identity = authenticator.authenticate(request)  # type: ignore[arg-type]  # ours read headers only
+            if identity is not None:
+                caller: Caller = identity[0]
+                return caller
+        raise InvalidToken
+
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        """Answer ``request``; every failure becomes the envelope."""
+        try:
+            if request.method != "POST":
+                raise MethodNotAllowed
+            return await self.post(request)
+        except Exception as error:  # noqa: BLE001  # the law of quickim.rest.answers
+            response = failure(error)
+            if isinstance(error, MethodNotAllowed):
+                response["Allow"] = "POST"
+            return response
+
+    def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Also 405 in the envelope."""
+        return _not_allowed()
+
+    @cached_property
+    def _serializer(self) -> serializers.Serializer[Any]:
+        return _serializer_of(type(self))
+
+
+_serializers: dict[type[Endpoint], serializers.Serializer[Any]] = {}
+
+
+def _serializer_of(kind: type[Endpoint]) -> serializers.Serializer[Any]:
+    # Building a serializer copies all its fields; validating with one keeps no state, so one serves every request.
+    serializer = _serializers.get(kind)
+    if serializer is None:
+        serializer = _serializers[kind] = kind.body()
+    return serializer
+
+
+def _not_allowed() -> HttpResponse:
+    response = failure(MethodNotAllowed())
+    response["Allow"] = "POST"
+    return response
+
+
+class InnerEndpoint(Endpoint):
+    """An endpoint for the product's back end: no token, the guard named by ``INNER_GUARD`` in the settings instead."""
+
+    def identify(self, request: HttpRequest) -> Caller:
+        """The system. Raises NotAllowed."""
+        import_string(settings.INNER_GUARD)(request)
+        return Caller.SYSTEM
