@@ -1,0 +1,1 @@
+"""Who may meet: conversations, their members, and the facts announced about both."""
