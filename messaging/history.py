@@ -1,0 +1,92 @@
+"""Reading back: every page is one keyset query on the index (conversation, msg_id), never an offset.
+
+Law: membership is checked *after* the page was read, so that whoever is removed meanwhile sees nothing committed later.
+"""
+
+from typing import Any
+
+from conversations.access import find_conversation, is_member
+from conversations.models import Conversation
+from messaging.models import Message
+from quickim.errors import NotMember
+from quickim.rest.callers import Caller
+
+MAX_RANGE = 1_000
+NEIGHBOURS = 30
+COLUMNS = ("msg_id", "session", "send_time", "status", "type", "content", "seq")
+
+MsgObject = dict[str, Any]
+
+
+def msg_object(
+    conversation_id: str,
+    msg_id: str,
+    session: str,
+    send_time: int,
+    status: int,
+    kind: int,
+    content: str,
+    seq: int,
+) -> MsgObject:
+    """The wire's ``Msg``, the same on every protocol and in history."""
+    return {
+        "MsgId": msg_id,
+        "ConversationID": conversation_id,
+        "FromSession": session,
+        "SendTime": send_time,
+        "Status": status,
+        "Type": kind,
+        "Content": content,
+        "Seq": seq,
+    }
+
+
+def range_page(
+    caller: Caller, conversation_id: str, start: str, end: str, *, newest_first: bool
+) -> tuple[list[MsgObject], bool]:
+    """Messages from ``start`` to ``end``, both included, ``""`` open; and whether more than the 1,000 given exist.
+
+    The oldest 1,000 of them, or with ``newest_first`` the newest. Raises ConversationNotFound or NotMember.
+    """
+    bounds = {"msg_id__gte": start} if start else {}
+    if end:
+        bounds["msg_id__lte"] = end
+    messages = _page(caller, conversation_id, bounds, from_end=newest_first, limit=MAX_RANGE + 1)
+    return messages[:MAX_RANGE], len(messages) > MAX_RANGE
+
+
+def before(caller: Caller, conversation_id: str, msg_id: str, *, newest_first: bool) -> list[MsgObject]:
+    """The 30 nearest strictly before ``msg_id``. Raises ConversationNotFound or NotMember."""
+    return _ordered(_page(caller, conversation_id, {"msg_id__lt": msg_id}, from_end=True), newest_first, True)
+
+
+def after(caller: Caller, conversation_id: str, msg_id: str, *, newest_first: bool) -> list[MsgObject]:
+    """The 30 nearest strictly after ``msg_id``. Raises ConversationNotFound or NotMember."""
+    return _ordered(_page(caller, conversation_id, {"msg_id__gt": msg_id}, from_end=False), newest_first, False)
+
+
+def last(caller: Caller, conversation_id: str, limit: int, *, newest_first: bool) -> list[MsgObject]:
+    """The last ``limit`` messages. Raises ConversationNotFound or NotMember."""
+    return _ordered(_page(caller, conversation_id, {}, from_end=True, limit=limit), newest_first, True)
+
+
+def _page(
+    caller: Caller, conversation_id: str, bounds: dict[str, str], *, from_end: bool, limit: int = NEIGHBOURS
+) -> list[MsgObject]:
+    conversation = find_conversation(conversation_id)
+    rows = list(
+        Message.objects.filter(conversation=conversation, **bounds)
+        .order_by("-msg_id" if from_end else "msg_id")
+        .values_list(*COLUMNS)[:limit]
+    )
+    _still_allowed(caller, conversation)
+    return [msg_object(conversation_id, *row) for row in rows]
+
+
+def _still_allowed(caller: Caller, conversation: Conversation) -> None:
+    if not caller.is_system and not is_member(conversation, caller.session):
+        raise NotMember
+
+
+def _ordered(messages: list[MsgObject], newest_first: bool, is_newest_first: bool) -> list[MsgObject]:
+    return messages if newest_first == is_newest_first else messages[::-1]
