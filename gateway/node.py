@@ -1,0 +1,182 @@
+"""This process's node: hub, layer, sweep and ledger, started together and drained together.
+
+It starts with the first request where the server has no lifespan events (daphne), and lives on one event loop.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from conversations.announcements import ConversationChanged, subscribe
+from gateway.connection import Connection
+from gateway.hub import Hub
+from gateway.layer import Layer
+from gateway.sweep import Sweep
+from messaging.ledger import ledger
+from messaging.message import Committed, MessagesCommitted, StoredMessage
+from quickim.database import in_database
+from quickim.errors import Unavailable
+from quickim.tasks import cancel, spawn
+
+logger = logging.getLogger(__name__)
+
+MAX_SESSIONS_TOLD = 1_000
+"""More sessions than these are not named to the other nodes; they look into the database instead."""
+DRAIN_SECONDS = 5.0
+
+
+class Node:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.hub = Hub()
+        self.layer = Layer(self._on_envelope, self._on_layer_return)
+        self.sweep = Sweep(self.hub, lambda: self.layer.is_up)
+        self.is_draining = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin; returns when connections may come in."""
+        subscribe(self._on_fact)
+        self.hub.tell_login = self._tell_login
+        self.layer.start()
+        try:
+            await self.sweep.once()
+        except (Unavailable, DatabaseError, InterfaceError) as error:
+            logger.warning("The database did not answer at start (%s); the node waits for it.", type(error).__name__)
+        self._tasks = [spawn(self.sweep.run(), "sweep")]
+        self._started.set()
+
+    async def started(self) -> None:
+        """Wait until ``start`` is through."""
+        await self._started.wait()
+
+    async def drain(self) -> None:
+        """Say ``bye`` to every connection, finish what is queued, stop; within seconds."""
+        if self.is_draining:
+            return
+        self.is_draining = True
+        self.hub.say_goodbye()
+        await self.loop.run_in_executor(None, ledger().close, DRAIN_SECONDS)
+        await self.layer.close()
+        await cancel(self._tasks)
+        await self.hub.close()
+
+    def _on_fact(self, fact: Any) -> None:
+        """Any thread: something was committed in this process."""
+        try:
+            self.loop.call_soon_threadsafe(self._tell, fact)
+        except RuntimeError:
+            logger.info("A fact came after the node had ended; other nodes sweep it up.")
+
+    def _tell(self, fact: Any) -> None:
+        if isinstance(fact, MessagesCommitted):
+            self.hub.receive(fact.committed)
+            self.layer.publish("messages", [_packed(item) for item in fact.committed])
+        elif isinstance(fact, ConversationChanged):
+            self.hub.changed(fact)
+            self.layer.publish("change", _packed_change(fact))
+
+    def _tell_login(self, connection: Connection) -> None:
+        caller = connection.caller
+        self.layer.publish("login", [caller.session, caller.platform, connection.protocol])
+
+    def _on_envelope(self, envelope: dict[str, Any]) -> None:
+        kind, payload = envelope.get("kind"), envelope.get("payload")
+        if kind == "messages":
+            self.hub.receive(_unpacked(payload or ()))
+        elif kind == "change" and isinstance(payload, dict):
+            is_nameless = payload.pop("is_nameless")
+            fact = ConversationChanged(**{**payload, "sessions": tuple(payload["sessions"])})
+            self.hub.changed(fact, is_nameless=is_nameless)
+        elif kind == "login" and payload:
+            self.hub.end_older(*payload)
+
+    def _on_layer_return(self) -> None:
+        self.sweep.at_once()
+
+
+def _packed(item: Committed) -> list[Any]:
+    message = item.message
+    return [
+        message.number,
+        message.conversation_id,
+        message.msg_id,
+        message.seq,
+        message.session,
+        message.send_time,
+        message.status,
+        message.type,
+        message.content,
+        item.version,
+    ]
+
+
+def _unpacked(rows: Iterable[list[Any]]) -> list[Committed]:
+    return [Committed(StoredMessage(*row[:-1]), row[-1]) for row in rows]
+
+
+def _packed_change(fact: ConversationChanged) -> dict[str, Any]:
+    is_nameless = len(fact.sessions) > MAX_SESSIONS_TOLD
+    return {
+        "number": fact.number,
+        "conversation_id": fact.conversation_id,
+        "conversation_type": fact.conversation_type,
+        "event": fact.event,
+        "version": fact.version,
+        "at": fact.at,
+        "member_count": fact.member_count,
+        "sessions": [] if is_nameless else list(fact.sessions),
+        "is_nameless": is_nameless,
+    }
+
+
+_node: Node | None = None
+
+
+async def ensure_node() -> Node:
+    """The node of this process, started."""
+    global _node
+    if _node is None:
+        _node = Node()
+        await _node.start()
+    await _node.started()
+    return _node
+
+
+def node() -> Node:
+    """The node of this process, which the server has started."""
+    if _node is None:
+        raise Unavailable
+    return _node
+
+
+async def drain_node() -> None:
+    """End the node, if there is one."""
+    if _node is not None:
+        await _node.drain()
+
+
+async def is_ready() -> dict[str, str]:
+    """What does not answer, by name (``database``, ``ledger``, ``layer``); empty when all is well."""
+    missing: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(2):
+            await in_database(_ask_database)
+    except (TimeoutError, Unavailable, DatabaseError, InterfaceError):
+        missing["database"] = "does not answer"
+    if ledger().is_stuck:
+        missing["ledger"] = "its writer hung and was replaced"
+    if not await node().layer.answers():
+        missing["layer"] = "does not answer"
+    return missing
+
+
+def _ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")

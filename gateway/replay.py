@@ -1,0 +1,63 @@
+"""Bringing a connection level: what it missed, page by page from the database, merged in MsgId order.
+
+Law: bounded memory on every protocol. A page is small, the next is read when the reader has taken this one, and what
+is announced meanwhile is kept as a number only (Connection.behind), to be read in its turn.
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, InterfaceError
+
+from gateway.connection import Connection
+from gateway.resume import Page, read_page
+from gateway.wire import TOO_SLOW
+from quickim.database import in_database
+from quickim.errors import Unavailable
+
+if TYPE_CHECKING:
+    from gateway.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+PAGE_MESSAGES = 500
+PAGE_CHARACTERS = 2**20
+RETRY_SECONDS = 0.25
+
+
+async def replay(hub: "Hub", connection: Connection) -> None:
+    """Push what ``connection`` is behind with, until it is level with its rooms or over."""
+    characters = min(PAGE_CHARACTERS, connection.outbox_bytes)
+    try:
+        while not connection.ended and (windows := hub.windows(connection)):
+            try:
+                page = await in_database(read_page, connection.caller.session, windows, PAGE_MESSAGES, characters)
+            except (Unavailable, DatabaseError, InterfaceError) as error:
+                logger.warning("A replay waits for the database (%s).", type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if not await _push(connection, page):
+                return
+            if page.complete:
+                # What a window holds beyond the page is not his to have, or not kept any more.
+                for window in windows:
+                    if connection.behind.get(window.number, window.high) < window.high:
+                        connection.behind[window.number] = window.high
+    finally:
+        connection.replay = None
+    connection.level()
+
+
+async def _push(connection: Connection, page: Page) -> bool:
+    """Push the page as fast as the reader takes it; False when he does not, or is gone."""
+    for frame in page.frames:
+        if connection.pending > connection.outbox_bytes // 2 and not await connection.drained():
+            connection.end(TOO_SLOW)
+        if connection.ended:
+            return False
+        position = connection.behind.get(frame.number)
+        if position is not None and frame.seq > position:
+            connection.behind[frame.number] = frame.seq
+            connection.push(frame)
+    return not connection.ended

@@ -1,0 +1,279 @@
+"""What the database knows that a connection needs: the seats of its session, where its cursor stands, missed messages.
+
+Laws: everything a connection is given from here was read together with the membership that allows it, in one
+statement. Seq has no gaps, so a window (above ``low`` up to ``high``) is exact and needs no counting. Synchronous.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
+
+from conversations.models import Conversation, Membership
+from conversations.services import JOINED, LEFT
+from gateway.cursor import Cursor
+from gateway.wire import Frame, conversation_notice, message_frame
+from messaging import msgid
+from messaging.message import StoredMessage
+from messaging.models import Message
+from quickim.database import database_clock
+
+MAX_MISSED = 10_000
+"""A resume that would replay more starts anew with a ``reset``."""
+LATELY_MICROSECONDS = 30_000_000
+"""Changes this recent are noted even for a connection without a cursor: a poll's cursor reaches back behind them."""
+ACTIVE = Membership.State.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One conversation of a session, as one snapshot of the database shows it."""
+
+    number: int
+    conversation_id: str
+    conversation_type: int
+    is_archived: bool
+    is_deleted: bool
+    state_changed_at: int
+    member_version: int
+    last_seq: int
+    joined_seq: int
+    version: int
+    """Of the membership itself."""
+    last_tick: int
+    """Of the conversation's last message; 0 before the first."""
+    position: int
+    """The Seq up to which the client has everything."""
+    is_exact: bool
+    """Whether the cursor named that position, and did not only imply it by its tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLoad:
+    """All that a connection starts from. ``at``: the database's clock just before; ``loaded``: ours, monotonic."""
+
+    session: str
+    at: int
+    loaded: float
+    seats: Sequence[Seat]
+    notices: Sequence[Frame] = ()
+    is_reset: bool = False
+    told: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By conversation's number, what changed lately or since the cursor: (member_version, microseconds)."""
+
+
+def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
+    """Where ``session`` stands at ``cursor`` (None: now)."""
+    loaded = time.monotonic()
+    at = database_clock()
+    own = _position_of(cursor.msg_id) if cursor and cursor.msg_id else None
+    since = cursor.microseconds if cursor else at - LATELY_MICROSECONDS
+    seats: list[Seat] = []
+    notices: list[Frame] = []
+    told: dict[int, tuple[int, int]] = {}
+    is_reset = False
+    for row in _rows(session, cursor, since):
+        if row["state"] == ACTIVE:
+            seat = _seat(row, cursor, own)
+            seats.append(seat)
+            is_reset = is_reset or (
+                not seat.is_deleted and seat.position + 1 < row["conversation__first_seq"] <= seat.last_seq
+            )
+        changed_at = max(row["changed_at"], row["conversation__changed_at"])
+        if changed_at > since:
+            told[row["conversation_id"]] = (row["conversation__member_version"], changed_at)
+        if cursor and (notice := _notice(row, session, cursor)) is not None:
+            notices.append(notice)
+    missed = sum(seat.last_seq - seat.position for seat in seats if not seat.is_deleted)
+    return SessionLoad(
+        session=session,
+        at=at,
+        loaded=loaded,
+        seats=seats,
+        notices=sorted(notices, key=lambda notice: notice.at),
+        is_reset=is_reset or missed > MAX_MISSED,
+        told=told,
+    )
+
+
+def _rows(session: str, cursor: Cursor | None, since: int) -> Any:
+    rows = Membership.objects.filter(Q(changed_at__gt=since) | Q(state=ACTIVE), session=session)
+    if cursor:
+        latest = (
+            Message.objects.filter(conversation=OuterRef("conversation"), msg_id__lte=cursor.bound)
+            .order_by("-msg_id")
+            .values("seq")[:1]
+        )
+        # Most conversations have nothing new: their head alone tells the position.
+        rows = rows.annotate(
+            position=Case(
+                When(conversation__last_msg_id__lte=cursor.bound, then=F("conversation__last_seq")),
+                default=Coalesce(Subquery(latest), F("conversation__first_seq") - 1),
+            )
+        )
+    else:
+        rows = rows.annotate(position=F("conversation__last_seq") + Value(0))
+    return rows.values(
+        "state",
+        "joined_seq",
+        "version",
+        "changed_at",
+        "position",
+        "conversation_id",
+        "conversation__public_id",
+        "conversation__type",
+        "conversation__is_archived",
+        "conversation__is_deleted",
+        "conversation__last_event",
+        "conversation__changed_at",
+        "conversation__member_version",
+        "conversation__first_seq",
+        "conversation__last_seq",
+        "conversation__last_msg_id",
+    )
+
+
+def _seat(row: dict[str, Any], cursor: Cursor | None, own: tuple[int, int] | None) -> Seat:
+    number = row["conversation_id"]
+    position, is_exact = row["position"], True
+    if own and own[0] == number:
+        position = own[1]
+    elif cursor and number in cursor.positions:
+        position = cursor.positions[number]
+    else:
+        is_exact = cursor is None
+    last_seq = row["conversation__last_seq"]
+    return Seat(
+        number=number,
+        conversation_id=str(row["conversation__public_id"]),
+        conversation_type=row["conversation__type"],
+        is_archived=row["conversation__is_archived"],
+        is_deleted=row["conversation__is_deleted"],
+        state_changed_at=row["conversation__changed_at"],
+        member_version=row["conversation__member_version"],
+        last_seq=last_seq,
+        joined_seq=row["joined_seq"],
+        version=row["version"],
+        last_tick=msgid.tick_of(row["conversation__last_msg_id"]) if last_seq else 0,
+        position=min(max(position, row["joined_seq"]), last_seq),
+        is_exact=is_exact,
+    )
+
+
+def _position_of(msg_id: str) -> tuple[int, int] | None:
+    """(conversation's number, Seq) of a MsgId that exists."""
+    return Message.objects.filter(pk=msg_id).values_list("conversation_id", "seq").first()
+
+
+def _notice(row: dict[str, Any], session: str, cursor: Cursor) -> Frame | None:
+    """One notice of what became of this conversation for the session since ``cursor``; None: nothing."""
+    active = row["state"] == ACTIVE
+    deleted = row["conversation__is_deleted"]
+    membership_changed = row["changed_at"] > cursor.microseconds
+    state_changed = row["conversation__changed_at"] > cursor.microseconds
+    if membership_changed and (not active or not deleted):
+        event, at, version = JOINED if active else LEFT, row["changed_at"], row["version"]
+    elif state_changed and active:
+        event, at = row["conversation__last_event"], row["conversation__changed_at"]
+        version = row["conversation__member_version"]
+    else:
+        return None
+    if version <= cursor.notices.get(row["conversation_id"], -1):
+        return None
+    return conversation_notice(
+        event,
+        str(row["conversation__public_id"]),
+        row["conversation__type"],
+        at,
+        [session] if membership_changed else (),
+        number=row["conversation_id"],
+        version=version,
+        is_archived=event == JOINED and row["conversation__is_archived"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Messages of one conversation above ``low`` up to ``high``."""
+
+    number: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages in MsgId order over all windows; ``complete``: there are no more of them."""
+
+    frames: Sequence[Frame]
+    complete: bool
+
+
+def read_page(session: str, windows: Sequence[Window], max_messages: int, max_characters: int) -> Page:
+    """The first messages, in MsgId order, that lie in ``windows`` and that ``session`` may have as a member now.
+
+    At most ``max_messages``, and cut once their contents pass ``max_characters`` (one message comes in any case).
+    """
+    clipped = [(window.number, window.low, min(window.high, window.low + max_messages)) for window in windows]
+    message, membership = Message._meta.db_table, Membership._meta.db_table
+    conversation = Conversation._meta.db_table
+    source, parameters = _windows_sql(clipped)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH windows(number, low, high) AS ({source}), sized AS ("  # noqa: S608  # table names only
+            " SELECT m.msg_id, c.public_id, sum(length(m.content) + 200) OVER (ORDER BY m.msg_id) AS upto,"
+            " length(m.content) + 200 AS size"
+            f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
+            f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number AND NOT c.is_deleted"
+            f" JOIN {message} m ON m.conversation_id = w.number AND m.seq > w.low AND m.seq <= w.high"
+            " AND m.seq > b.joined_seq ORDER BY m.msg_id LIMIT %s)"
+            " SELECT m.conversation_id, s.public_id, m.msg_id, m.seq, m.session, m.send_time, m.status, m.type,"
+            f" m.content, s.upto FROM sized s JOIN {message} m ON m.msg_id = s.msg_id"
+            " WHERE s.upto - s.size < %s ORDER BY m.msg_id",
+            [*parameters, session, max_messages, max_characters],
+        )
+        rows = cursor.fetchall()
+    complete = len(rows) < max_messages and (not rows or rows[-1][-1] < max_characters)
+    return Page([_frame(row[:-1]) for row in rows], complete)
+
+
+def read_window(window: Window, limit: int) -> tuple[list[Frame], int, int]:
+    """The messages of ``window`` in order, at most ``limit``; then the conversation's member_version and first kept
+    Seq, read after them: whoever delivers them checks his members against that version first."""
+    rows = (
+        Message.objects.filter(
+            conversation_id=window.number, seq__gt=window.low, seq__lte=min(window.high, window.low + limit)
+        )
+        .order_by("seq")
+        .values_list("msg_id", "seq", "session", "send_time", "status", "type", "content")
+    )
+    found = list(rows)
+    public_id, version, first_seq = Conversation.objects.values_list("public_id", "member_version", "first_seq").get(
+        pk=window.number
+    )
+    return [_frame((window.number, public_id, *row)) for row in found], version, first_seq
+
+
+def _frame(row: Sequence[Any]) -> Frame:
+    number, public_id, msg_id, seq, session, send_time, status, kind, content = row
+    return message_frame(
+        StoredMessage(number, str(_as_uuid(public_id)), msg_id, seq, session, send_time, status, kind, content)
+    )
+
+
+def _as_uuid(public_id: uuid.UUID | str) -> uuid.UUID:
+    """SQLite keeps them as 32 hexadecimal digits."""
+    return public_id if isinstance(public_id, uuid.UUID) else uuid.UUID(public_id)
+
+
+def _windows_sql(windows: Sequence[tuple[int, int, int]]) -> tuple[str, list[Any]]:
+    if connection.vendor == "postgresql":
+        columns = [list(column) for column in zip(*windows, strict=True)] or [[], [], []]
+        return "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])", columns
+    rows = ", ".join(["(%s, %s, %s)"] * len(windows))
+    return f"VALUES {rows}", [value for window in windows for value in window]

@@ -1,0 +1,83 @@
+"""A conversation as one node sees it: who of its members is connected here and what they were given. Pure."""
+
+import asyncio
+from dataclasses import dataclass
+
+from gateway.connection import Connection
+from gateway.wire import Frame
+
+MAX_WAITING_FRAMES = 1_000
+"""Frames kept behind a hole or a reload; beyond that they are fetched again from the database."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A session's membership as applied here."""
+
+    joined_seq: int
+    version: int
+
+
+class Room:
+    """See the module. ``delivered``: the Seq up to which every connection here was given everything."""
+
+    __slots__ = (
+        "announced_seq",
+        "announced_version",
+        "audience",
+        "conversation_id",
+        "conversation_type",
+        "delivered",
+        "delivered_msg_id",
+        "gap_timer",
+        "members",
+        "number",
+        "repair",
+        "state_changed_at",
+        "version",
+        "waiting",
+    )
+
+    def __init__(self, number: int, conversation_id: str, conversation_type: int) -> None:
+        self.number = number
+        self.conversation_id = conversation_id
+        self.conversation_type = conversation_type
+        self.version = -1
+        """The member_version that ``members`` reflects."""
+        self.announced_version = -1
+        self.state_changed_at = 0
+        self.delivered = 0
+        self.delivered_msg_id = ""
+        self.announced_seq = 0
+        self.members: dict[str, Member] = {}
+        self.audience: dict[Connection, None] = {}
+        """All connections of all members, an ordered set."""
+        self.waiting: dict[int, Frame] = {}
+        self.gap_timer: asyncio.TimerHandle | None = None
+        self.repair: asyncio.Task[None] | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether members may have changed since ``members`` was read."""
+        return self.announced_version > self.version
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether something was announced that could not be delivered yet."""
+        return self.announced_seq > self.delivered
+
+    def keep(self, frame: Frame) -> None:
+        """Hold ``frame`` until its turn comes."""
+        if len(self.waiting) < MAX_WAITING_FRAMES:
+            self.waiting[frame.seq] = frame
+
+    def drop_delivered(self) -> None:
+        """Forget what waits no longer."""
+        for seq in [seq for seq in self.waiting if seq <= self.delivered]:
+            del self.waiting[seq]
+
+    def cancel_gap_timer(self) -> None:
+        """No hole is waited for."""
+        if self.gap_timer is not None:
+            self.gap_timer.cancel()
+            self.gap_timer = None

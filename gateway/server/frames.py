@@ -1,0 +1,48 @@
+"""uvicorn's WebSocket protocol, offering the application its transport: ``scope["extensions"]["quickim.frames"]``.
+
+Law: only whole, unmasked, uncompressed frames are written here, between those that the protocol writes itself; so
+deflate must be off, and the application uses it for text frames only.
+"""
+
+from typing import Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+
+class Frames:
+    """The transport of one WebSocket (gateway.transports.websocket.FrameWriter)."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: "FramesProtocol") -> None:
+        self._protocol = protocol
+
+    @property
+    def pending(self) -> int:
+        """Bytes not yet taken by the socket."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    def write(self, frame: bytes) -> None:
+        """Write a whole frame; nothing once the socket closes."""
+        protocol = self._protocol
+        if not (protocol.close_sent or protocol.disconnected or protocol.transport.is_closing()):
+            protocol.transport.write(frame)
+
+    async def drained(self) -> None:
+        """Wait until the socket took most of it, or is gone."""
+        await self._protocol.writable.wait()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._protocol.transport.abort()
+
+
+class FramesProtocol(WebSocketsSansIOProtocol):
+    """See the module."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Adds the extension before the application's task begins to run."""
+        super().handle_connect(event)
+        if self.handshake_initiated and not self.close_sent:
+            cast(dict[str, Any], self.scope["extensions"])["quickim.frames"] = Frames(self)

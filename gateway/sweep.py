@@ -1,0 +1,154 @@
+"""The sweep: what the database has that this node has not handed out, whatever was lost on the way.
+
+Laws:
+- A sweep begun at database time T moves the watermark to T - 3 s, once all it found is handed out: appends and changes
+  commit within three seconds of their clock reading, so nothing can appear below that any more.
+- It finds messages by MsgId above the watermark, changes by ``changed_at``; once a minute all heads are compared.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Max
+
+from conversations.models import Conversation, Membership
+from gateway.hub import Hub
+from gateway.room import Room
+from messaging import msgid
+from messaging.models import Message
+from messaging.services import sweep_drafts
+from quickim.database import MAX_WRITE_SECONDS, database_clock, in_database
+from quickim.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+LATE_MICROSECONDS = int(MAX_WRITE_SECONDS * 1_000_000)
+SECONDS_WITHOUT_LAYER = 0.5
+FULL_COMPARISON_SECONDS = 60.0
+HEADS_PER_QUERY = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a sweep read, begun at ``at`` (microseconds by the database's clock)."""
+
+    at: int
+    heads: Sequence[tuple[int, int]] = field(default_factory=list)
+    """(conversation's number, highest Seq) of new messages."""
+    members: Sequence[tuple[int, str, int]] = field(default_factory=list)
+    """(conversation's number, session, version) of changed memberships."""
+    states: Sequence[tuple[int, int]] = field(default_factory=list)
+    """(conversation's number, member_version) of changed conversations."""
+
+
+def read_findings(tick: int) -> Findings:
+    """All that is new above ``tick``; with 0, only the clock. Synchronous."""
+    at = database_clock()
+    if not tick:
+        return Findings(at)
+    since = msgid.milliseconds_of(tick) * 1_000
+    return Findings(
+        at,
+        heads=list(
+            Message.objects.filter(msg_id__gt=msgid.after_all(tick - 1))
+            .order_by()
+            .values_list("conversation")
+            .annotate(Max("seq"))
+        ),
+        members=list(
+            Membership.objects.filter(changed_at__gte=since).values_list("conversation_id", "session", "version")
+        ),
+        states=list(Conversation.objects.filter(changed_at__gte=since).values_list("id", "member_version")),
+    )
+
+
+def read_heads(numbers: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(number, last Seq, member_version) of the conversations ``numbers``. Synchronous."""
+    return list(Conversation.objects.filter(pk__in=numbers).values_list("id", "last_seq", "member_version"))
+
+
+class Sweep:
+    """The sweep of one node's hub. ``is_layer_up`` decides how often."""
+
+    def __init__(self, hub: Hub, is_layer_up: Callable[[], bool]) -> None:
+        self._hub = hub
+        self._is_layer_up = is_layer_up
+        self._now = asyncio.Event()
+        self._compared_at = time.monotonic()
+
+    def at_once(self) -> None:
+        """Do not wait for the next turn."""
+        self._now.set()
+
+    async def run(self) -> None:
+        """Sweep for ever; a database that is away is waited for."""
+        while True:
+            try:
+                await self.once()
+            except (Unavailable, DatabaseError, InterfaceError) as error:
+                logger.warning("A sweep was not possible (%s); it is tried again.", type(error).__name__)
+            seconds = settings.QUICKIM.sweep_seconds
+            if not self._is_layer_up():
+                seconds = min(seconds, SECONDS_WITHOUT_LAYER)
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._now.wait()
+            except TimeoutError:
+                continue
+            finally:
+                self._now.clear()
+
+    async def once(self) -> None:
+        """One sweep. Raises the database's errors."""
+        findings = await in_database(read_findings, self._hub.watermark)
+        lagging = self._compare(findings)
+        if time.monotonic() - self._compared_at > FULL_COMPARISON_SECONDS:
+            lagging += await self._compare_all()
+        # Gathered a few at a time would be kinder to the database, but a room's repair is one small query.
+        await asyncio.gather(*(self._hub.level(room) for room in lagging))
+        self._hub.moved(self._reached(findings))
+        self._hub.journal.prune(time.monotonic())
+        await in_database(sweep_drafts)
+
+    def _compare(self, findings: Findings) -> list[Room]:
+        hub = self._hub
+        lagging = [hub.compare(number, seq) for number, seq in findings.heads]
+        now = time.monotonic()
+        for number, session, version in findings.members:
+            room = hub.rooms.get(number)
+            is_news = room is None or version > room.version
+            if is_news and session in hub.sessions:
+                hub.journal.change(number, version, [session], now)
+                if room is None:
+                    hub.look_at(number, version)
+            if room is not None:
+                lagging.append(hub.compare(number, 0, version))
+        lagging += [hub.compare(number, 0, version) for number, version in findings.states if number in hub.rooms]
+        return _distinct(lagging)
+
+    async def _compare_all(self) -> list[Room]:
+        self._compared_at = time.monotonic()
+        numbers = list(self._hub.rooms)
+        lagging = []
+        for start in range(0, len(numbers), HEADS_PER_QUERY):
+            heads = await in_database(read_heads, numbers[start : start + HEADS_PER_QUERY])
+            lagging += [self._hub.compare(number, seq, version) for number, seq, version in heads]
+        return _distinct(lagging)
+
+    def _reached(self, findings: Findings) -> int:
+        """The new watermark: three seconds before the sweep began, and not past what is still held back."""
+        return min(
+            [
+                msgid.tick_at(findings.at - LATE_MICROSECONDS),
+                *(tick - 1 for tick in self._hub.held_ticks()),
+            ]
+        )
+
+
+def _distinct(rooms: Iterable[Room | None]) -> list[Room]:
+    return list({room.number: room for room in rooms if room is not None}.values())

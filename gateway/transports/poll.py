@@ -1,0 +1,261 @@
+"""Long-polling: one answer with what there is, and a cursor after which nothing is missed or repeated, on any worker.
+
+The cursor is worked out at the very moment the answer is closed: from then on the connection takes nothing more, so
+what it says was given is exactly what the answer holds.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+
+from django.conf import settings
+from django.http import HttpResponse
+
+from gateway import entrance
+from gateway.connection import Connection
+from gateway.cursor import Cursor, fits
+from gateway.hub import Hub
+from gateway.node import node
+from gateway.resume import SessionLoad
+from gateway.tokens import Identity
+from gateway.wire import Farewell, Frame
+from messaging import msgid
+from quickim.errors import Unavailable
+
+MAX_MESSAGES = 500
+MAX_BYTES = 2**20
+CROWDED_SECONDS = 0.5
+"""How long an answer waits that can hold nothing because too many conversations moved within the last seconds."""
+REMEMBERED_SECONDS = 120.0
+REMEMBERED_POLLERS = 10_000
+_FITS_ANYWAY = 30
+"""Positions that always fit a cursor."""
+_UNKNOWN_TICK = msgid.MAX_TICK
+
+
+class PollConnection(Connection):
+    """A connection that lives for one answer. ``known``: by conversation's number, the Seq given and its tick."""
+
+    __slots__ = (
+        "_base_tick",
+        "_bytes",
+        "_hub",
+        "_is_closing",
+        "_last_tick",
+        "_limit",
+        "_timed_out",
+        "answered",
+        "cursor",
+        "events",
+        "known",
+        "messages",
+        "told",
+    )
+    protocol = "poll"
+
+    def __init__(self, hub: Hub, identity: Identity, limit: int = MAX_MESSAGES) -> None:
+        super().__init__(identity.caller, settings.QUICKIM.outbox_bytes)
+        self._hub = hub
+        self._limit = limit
+        self.messages: list[bytes] = []
+        self.events: list[bytes] = []
+        self.known: dict[int, tuple[int, int]] = {}
+        self.told: dict[int, tuple[int, int]] = {}
+        self.cursor = ""
+        self.answered: asyncio.Future[None] = self.loop.create_future()
+        self._base_tick = 0
+        self._timed_out = False
+        self._bytes = 0
+        self._last_tick = 0
+        self._is_closing = False
+
+    def start_from(self, loaded: SessionLoad, cursor: Cursor | None) -> None:
+        """Where the client stands before this answer; called before the hub pushes anything."""
+        self.known.clear()
+        is_resuming = cursor is not None and not loaded.is_reset
+        self._base_tick = cursor.tick if cursor and is_resuming else self._hub.watermark
+        self.told = dict(loaded.told)
+        for seat in loaded.seats:
+            position = seat.position if is_resuming else seat.last_seq
+            if position < seat.last_seq:
+                if seat.is_exact:
+                    self.known[seat.number] = (position, _UNKNOWN_TICK)
+            elif seat.last_tick > self._base_tick:
+                self.known[seat.number] = (position, seat.last_tick)
+
+    def push(self, frame: Frame) -> None:
+        """See Connection."""
+        if self.ended:
+            return
+        if not frame.seq:
+            self.events.append(frame.body)
+            if frame.number:
+                self.told[frame.number] = (
+                    max(frame.version, self.told.get(frame.number, (-1, 0))[0]),
+                    frame.at,
+                )
+            self._close_soon()
+            return
+        tick = msgid.tick_of(frame.msg_id)
+        if not self._has_room(frame, tick):
+            self._close(level=not self.behind)
+            return
+        self.known[frame.number] = (frame.seq, tick)
+        self._last_tick = tick
+        self.messages.append(frame.body)
+        self._bytes += len(frame.body)
+        if len(self.messages) >= self._limit or self._bytes >= MAX_BYTES:
+            self._close(level=False)
+        else:
+            self._close_soon()
+
+    @property
+    def pending(self) -> int:
+        """Nothing ever waits: an answer that is full is closed."""
+        return 0
+
+    async def drained(self) -> bool:
+        """See Connection."""
+        return not self.ended
+
+    def level(self) -> None:
+        """See Connection."""
+        if self.messages or self.events:
+            self._close_soon()
+
+    def finish(self, farewell: Farewell) -> None:
+        """See Connection."""
+        self.events.append(farewell.notice().body)
+        self._settle(level=not self.behind)
+
+    def close_empty_handed(self) -> None:
+        """The wait is over."""
+        if not self.ended:
+            self._timed_out = True
+            self._close(level=not self.behind)
+
+    def body(self) -> bytes:
+        """The answer's envelope."""
+        return b'{"code":0,"data":{"Msg":[%b],"Event":[%b],"Cursor":"%b"}}' % (
+            b",".join(self.messages),
+            b",".join(self.events),
+            self.cursor.encode(),
+        )
+
+    def _has_room(self, frame: Frame, tick: int) -> bool:
+        if self.messages and self._bytes + len(frame.body) > MAX_BYTES:
+            return False
+        if frame.number in self.known or len(self.known) < _FITS_ANYWAY:
+            return True
+        floor = self._floor(level=not self.behind)
+        explicit = {number: seq for number, (seq, at) in self.known.items() if at > floor}
+        if tick > floor:
+            explicit[frame.number] = frame.seq
+        return fits(explicit)
+
+    def _floor(self, *, level: bool) -> int:
+        """The tick up to which everything was given, in all conversations: the node's watermark, since all up to that
+        was handed out; while a replay is under way no further than its last message, as it goes in MsgId order."""
+        if level:
+            return max(self._base_tick, self._hub.watermark)
+        return max(self._base_tick, min(self._hub.watermark, self._last_tick - 1))
+
+    def _close_soon(self) -> None:
+        """Once all that comes in this turn of the loop is in; a replay in progress fills the answer first."""
+        if not self._is_closing and not self.behind:
+            self._is_closing = True
+            self.loop.call_soon(self._close_if_level)
+
+    def _close_if_level(self) -> None:
+        self._is_closing = False
+        if not self.ended and not self.behind:
+            self._close(level=True)
+
+    def _close(self, *, level: bool) -> None:
+        self.ended = True
+        self._settle(level=level)
+
+    def _settle(self, *, level: bool) -> None:
+        floor = self._floor(level=level)
+        positions = {number: seq for number, (seq, tick) in self.known.items() if tick > floor}
+        since = msgid.milliseconds_of(floor) * 1_000
+        notices = {number: version for number, (version, at) in self.told.items() if at > since}
+        self.cursor = Cursor(floor, positions, notices).encode()
+        if self.messages or self.events or self._timed_out:
+            self._resolve()
+        else:
+            self.loop.call_later(CROWDED_SECONDS, self._resolve)
+
+    def _resolve(self) -> None:
+        if not self.answered.done():
+            self.answered.set_result(None)
+
+
+class _Pollers:
+    """Where the last answer to a simple poller ended, who sends no cursor."""
+
+    def __init__(self) -> None:
+        self._ends: OrderedDict[tuple[str, int], tuple[float, str]] = OrderedDict()
+
+    def resume(self, identity: Identity) -> Cursor | None:
+        """His last answer's cursor, if it is recent."""
+        at, cursor = self._ends.get(self._key(identity), (float("-inf"), ""))
+        return entrance.parse_cursor(cursor) if time.monotonic() - at < REMEMBERED_SECONDS else None
+
+    def remember(self, identity: Identity, cursor: str) -> None:
+        """An answer ended at ``cursor``."""
+        key = self._key(identity)
+        self._ends[key] = (time.monotonic(), cursor)
+        self._ends.move_to_end(key)
+        if len(self._ends) > REMEMBERED_POLLERS:
+            self._ends.popitem(last=False)
+
+    def _key(self, identity: Identity) -> tuple[str, int]:
+        return identity.caller.session, identity.caller.platform
+
+
+_pollers = _Pollers()
+
+
+async def answer_poll(identity: Identity, cursor: Cursor | None) -> HttpResponse:
+    """Wait for something after ``cursor`` and answer with it. Raises what refuses the poll."""
+    hub = node().hub
+    hub.refuse_too_many(identity.caller.session)
+    legacy = settings.QUICKIM.legacy and cursor is None
+    cursor = cursor or _pollers.resume(identity)
+    loaded = await entrance.load(identity.caller.session, cursor)
+    connection = PollConnection(hub, identity, limit=1 if legacy else MAX_MESSAGES)
+    try:
+        await _enter(hub, connection, loaded, cursor)
+        entrance.arm_expiry(connection, identity)
+        if node().is_draining:
+            hub.say_goodbye()
+        timer = connection.loop.call_later(settings.QUICKIM.poll_wait_seconds, connection.close_empty_handed)
+        try:
+            await connection.answered
+        finally:
+            timer.cancel()
+    finally:
+        hub.detach(connection)
+    _pollers.remember(identity, connection.cursor)
+    if legacy:
+        if not connection.messages:
+            return HttpResponse(status=204)
+        return _json(connection.messages[0])
+    return _json(connection.body())
+
+
+async def _enter(hub: Hub, connection: PollConnection, loaded: SessionLoad, cursor: Cursor | None) -> None:
+    connection.start_from(loaded, cursor)
+    for _ in range(entrance.ATTEMPTS):
+        if hub.attach(connection, loaded):
+            return
+        # Nothing was answered yet, so "now" may as well be a little later.
+        loaded = await entrance.load(connection.caller.session, cursor)
+        hub.refuse_too_many(connection.caller.session)
+        connection.start_from(loaded, cursor)
+    raise Unavailable
+
+
+def _json(body: bytes) -> HttpResponse:
+    return HttpResponse(body, headers={"Content-Type": "application/json", "Cache-Control": "no-store"})

@@ -1,0 +1,245 @@
+"""WebSocket: a Channels consumer that carries one connection and answers calls.
+
+Laws: a refused socket is accepted first, so that a browser can read why; a bad call is answered and never closes the
+connection; calls take effect in the order they were sent (sends may overlap each other, nothing overtakes them).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from channels.consumer import AsyncConsumer
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import QueryDict
+
+from gateway import entrance
+from gateway.calls import Calls
+from gateway.connection import Connection
+from gateway.node import node
+from gateway.tokens import Identity
+from gateway.wire import BAD_REQUEST, FRAME_TOO_LARGE, MAX_REASON_BYTES, TOO_MANY_FRAMES, Farewell, Frame
+from quickim.errors import InvalidParameter, QuickimError, UnsupportedDriver
+from quickim.rest.answers import known_error
+from quickim.rest.callers import Caller
+from quickim.rest.edge import origin_allowed
+from quickim.rest.rates import Bucket
+from quickim.tasks import cancel, spawn
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL = "quickim"
+BEARER_PREFIX = "bearer."
+CLOSE_SECONDS = 30.0
+"""How long a cut reader has to take what was written before the close frame."""
+DRAIN_SECONDS = 30.0
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class FrameWriter(Protocol):
+    """What a server offers as ``scope["extensions"]["quickim.frames"]``: whole frames, straight to its transport."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes not yet taken by the socket."""
+
+    def write(self, frame: bytes) -> None:
+        """Write a whole frame; returns at once."""
+
+    async def drained(self) -> None:
+        """Wait until the socket took most of it."""
+
+    def abort(self) -> None:
+        """Drop the connection."""
+
+
+class WebSocketConnection(Connection):
+    """A connection whose frames go straight to the transport, or through ASGI's ``send`` where that is not offered."""
+
+    __slots__ = ("_queue", "_queued", "_send", "_sender", "_writer", "closing")
+    protocol = "ws"
+
+    def __init__(self, caller: Caller, outbox_bytes: int, send: Send, writer: FrameWriter | None) -> None:
+        super().__init__(caller, outbox_bytes)
+        self._send = send
+        self._writer = writer
+        self._queue: deque[Frame] = deque()
+        self._queued = 0
+        self._sender: asyncio.Task[None] | None = None
+        self.closing: asyncio.Task[None] | None = None
+
+    def push(self, frame: Frame) -> None:
+        """See Connection."""
+        if self.closing is None:
+            self._write(frame)
+            self.watch_outbox()
+
+    @property
+    def pending(self) -> int:
+        """See Connection."""
+        return self._writer.pending if self._writer is not None else self._queued
+
+    async def drained(self) -> bool:
+        """See Connection."""
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                if self._writer is not None:
+                    await self._writer.drained()
+                elif self._sender is not None:
+                    await asyncio.shield(self._sender)
+        except TimeoutError:
+            return False
+        return not self.ended
+
+    def finish(self, farewell: Farewell) -> None:
+        """See Connection."""
+        if self.closing is None:
+            self._write(farewell.notice())
+            self.closing = spawn(self._close(farewell), "websocket close")
+
+    async def over(self) -> None:
+        """The socket is gone: end what still writes to it."""
+        await cancel([task for task in (self._sender, self.closing) if task is not None])
+
+    def _write(self, frame: Frame) -> None:
+        if self._writer is not None:
+            self._writer.write(frame.websocket)
+            return
+        self._queue.append(frame)
+        self._queued += len(frame.body)
+        if self._sender is None:
+            self._sender = spawn(self._send_queued(), "websocket sender")
+
+    async def _send_queued(self) -> None:
+        try:
+            while self._queue:
+                frame = self._queue.popleft()
+                self._queued -= len(frame.body)
+                await self._send({"type": "websocket.send", "text": frame.text})
+        except OSError:
+            # The client is gone; the consumer hears of it by its own event.
+            self._queue.clear()
+        finally:
+            self._sender = None
+
+    async def _close(self, farewell: Farewell) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if self._sender is not None:
+                    await asyncio.shield(self._sender)
+                reason = farewell.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+                await self._send({"type": "websocket.close", "code": farewell.code, "reason": reason})
+        except TimeoutError:
+            if self._writer is not None:
+                self._writer.abort()
+        except OSError:
+            return
+
+
+class NotifyConsumer(AsyncConsumer):
+    """One WebSocket at ``/notify``. It has no channel of its own in the layer: the hub has one for the process."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+        """Serve the socket from connect to disconnect."""
+        if (await receive())["type"] != "websocket.connect":
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        offered = list(scope.get("subprotocols") or ())
+        accept = {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None}
+        connection: WebSocketConnection | None = None
+        identity: Identity | None = None
+        try:
+            try:
+                query = QueryDict(scope["query_string"])
+                identity = self._identity(headers, offered, query)
+                cursor = entrance.parse_cursor(query.get("since"))
+                hub = node().hub
+                hub.refuse_too_many(identity.caller.session)
+                loaded = await entrance.load(identity.caller.session, cursor)
+                connection = self._connection(identity.caller, scope, send)
+                await send(accept)
+                await entrance.enter(hub, connection, loaded, cursor)
+            except (QuickimError, DatabaseError, InterfaceError, UnicodeDecodeError) as error:
+                known = InvalidParameter() if isinstance(error, UnicodeDecodeError) else known_error(error)
+                await self._refuse(entrance.farewell_of(known), connection, accept, scope, receive, send)
+                return
+            entrance.arm_expiry(connection, identity)
+            if node().is_draining:
+                node().hub.say_goodbye()
+            await self._serve(connection, identity, receive)
+        except OSError:
+            # The client went away while something was written to it.
+            return
+        finally:
+            if connection is not None:
+                node().hub.detach(connection)
+                await connection.over()
+
+    def _identity(self, headers: dict[str, str], offered: list[str], query: QueryDict) -> Identity:
+        if query.get("protoc", "ws") != "ws":
+            raise UnsupportedDriver
+        origin = headers.get("origin")
+        if origin is not None and not origin_allowed(origin) and urlsplit(origin).netloc != headers.get("host"):
+            raise InvalidParameter.field("Origin", "is not allowed")
+        token = next((item.removeprefix(BEARER_PREFIX) for item in offered if item.startswith(BEARER_PREFIX)), "")
+        return entrance.identify(headers.get("authorization", ""), query, token)
+
+    def _connection(self, caller: Caller, scope: dict[str, Any], send: Send) -> WebSocketConnection:
+        writer: FrameWriter | None = (scope.get("extensions") or {}).get("quickim.frames")
+        return WebSocketConnection(caller, settings.QUICKIM.outbox_bytes, send, writer)
+
+    async def _refuse(
+        self,
+        farewell: Farewell,
+        connection: WebSocketConnection | None,
+        accept: dict[str, Any],
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Send,
+    ) -> None:
+        if connection is None:
+            connection = self._connection(Caller.SYSTEM, scope, send)
+            await send(accept)
+        connection.end(farewell)
+        if connection.closing is not None:
+            await connection.closing
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def _serve(
+        self, connection: WebSocketConnection, identity: Identity, receive: Callable[[], Awaitable[Any]]
+    ) -> None:
+        calls = Calls(connection, identity)
+        rate = settings.QUICKIM.frame_rate
+        bucket = Bucket(rate, connection.loop.time()) if rate else None
+        try:
+            while (event := await receive())["type"] == "websocket.receive":
+                if connection.ended:
+                    continue
+                raw = event.get("text")
+                if raw is None:
+                    raw = event.get("bytes") or b""
+                if bucket and rate and bucket.take(rate, connection.loop.time()):
+                    connection.end(TOO_MANY_FRAMES)
+                elif len(raw) > settings.QUICKIM.max_body_bytes:
+                    connection.end(FRAME_TOO_LARGE)
+                else:
+                    await calls.take(raw)
+        finally:
+            await calls.close()
+
+
+class RefusedPath:
+    """A WebSocket at any other path."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+        """Accepted, told why, closed."""
+        if (await receive())["type"] != "websocket.connect":
+            return
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": BAD_REQUEST.notice().text})
+        await send({"type": "websocket.close", "code": BAD_REQUEST.code, "reason": "no such interface"})
