@@ -1,0 +1,91 @@
+"""The pages for people at ``/`` and ``/docs``, and the OpenAPI document that the latter shows.
+
+Laws: they fetch nothing from elsewhere and run no inline script, and a Content-Security-Policy holds them to it; they
+read no database, so they answer when it is away; what is wrong with a request is answered in the envelope.
+"""
+
+from collections.abc import Callable
+from functools import cache, lru_cache, wraps
+from hashlib import sha256
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.cache import get_conditional_response, patch_vary_headers
+from django.utils.translation import get_language_from_request
+
+from quickim.errors import MethodNotAllowed
+from quickim.openapi.document import Document, build_document
+from quickim.openapi.outline import build_outline
+from quickim.rest.answers import failure
+from quickim.rest.strict_json import encode
+
+View = Callable[[HttpRequest], HttpResponse]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+)
+_READING = ("GET", "HEAD")
+_BASES = 8
+"""How many addresses of this server the page of documents is kept ready for."""
+
+
+def _page(view: View) -> View:
+    """Reading only, under the policy, and sent again only when it changed."""
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method not in _READING:
+            refusal = failure(MethodNotAllowed())
+            refusal["Allow"] = ", ".join(_READING)
+            return refusal
+        response = view(request)
+        response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response["Cache-Control"] = "no-cache"
+        response["ETag"] = etag = f'"{sha256(response.content).hexdigest()[:32]}"'
+        unchanged = get_conditional_response(request, etag=etag, response=response)
+        return unchanged if isinstance(unchanged, HttpResponse) else response
+
+    return answer
+
+
+@_page
+def landing(request: HttpRequest) -> HttpResponse:
+    """What runs here and how to begin, in Chinese for a browser that prefers it, or with ``?lang=zh`` or ``en``."""
+    asked = request.GET.get("lang", "") or get_language_from_request(request)
+    context = {"is_chinese": asked.startswith("zh"), "base": _base(request)}
+    response = HttpResponse(render_to_string("landing.html", context))
+    patch_vary_headers(response, ["Accept-Language", "Cookie"])
+    return response
+
+
+@_page
+def docs(request: HttpRequest) -> HttpResponse:
+    """The document, to be read."""
+    return HttpResponse(_docs_page(_base(request)))
+
+
+@_page
+def openapi(request: HttpRequest) -> HttpResponse:
+    """The document itself."""
+    return HttpResponse(_encoded_document(), content_type="application/json")
+
+
+@cache
+def _document() -> Document:
+    return build_document(settings.QUICKIM)
+
+
+@cache
+def _encoded_document() -> bytes:
+    return encode(_document())
+
+
+@lru_cache(_BASES)
+def _docs_page(base: str) -> str:
+    return render_to_string("docs.html", {"outline": build_outline(_document()), "base": base})
+
+
+def _base(request: HttpRequest) -> str:
+    """This server's address as the caller knows it."""
+    return request.build_absolute_uri("/").rstrip("/")

@@ -1,0 +1,52 @@
+"""Every address: endpoints, push, health, documents, admin; whatever else is asked for gets the envelope."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, path
+
+import conversations.api
+import gateway.api
+import messaging.api
+from quickim.errors import InternalError, InvalidParameter, NotAllowed, UnknownInterface
+from quickim.health import healthz, readyz
+from quickim.pages import landing
+from quickim.rest.answers import failure
+
+ENDPOINTS = (
+    *conversations.api.PUBLIC,
+    *messaging.api.PUBLIC,
+    *gateway.api.INNER,
+    *conversations.api.INNER,
+    *messaging.api.INNER,
+)
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *(path(endpoint.name, endpoint.as_view(), name=endpoint.name) for endpoint in ENDPOINTS),
+    path("notify", gateway.api.notify, name="notify"),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("", landing, name="landing"),
+]
+
+
+def handler400(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    """A request that Django could not read."""
+    return failure(InvalidParameter())
+
+
+def handler403(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    """A request that Django refused."""
+    return failure(NotAllowed())
+
+
+def handler404(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    """An unknown path."""
+    return failure(UnknownInterface())
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    """A crash, which Django has logged."""
+    return failure(InternalError())
