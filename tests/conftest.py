@@ -1,0 +1,72 @@
+"""Fixtures for all tests that talk to a real server, and its log beside the failure it belongs to."""
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+
+from tests.servers import Flavour, Fleet, Server
+
+_SHOWN_LOG_CHARACTERS = 6000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the markers these fixtures read, and quiets a client that logs a line for each request."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    config.addinivalue_line("markers", "settings(**environment): environment variables of the server that `server` is")
+    config.addinivalue_line("markers", "slow: takes longer than ten seconds by its nature")
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """All servers of this run; ended with it."""
+    servers = Fleet(tmp_path_factory.mktemp("fleet"))
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, fleet: Fleet) -> Iterator[Server]:
+    """A running server, shared by all tests with the same ``flavour`` and ``settings`` markers.
+
+    Whatever a test does to it from outside, it must not crash: a traceback in its log fails the test.
+    """
+    flavour: Flavour = getattr(request, "param", "embedded")
+    settings: dict[str, str] = {}
+    for marker in request.node.iter_markers("settings"):
+        settings = {**marker.kwargs, **settings}
+    fleet.marks.clear()
+    running = fleet.shared(flavour, **settings)
+    yield running
+    log = running.log_text(fleet.marks[running])
+    assert "Traceback (most recent call last)" not in log, f"the server logged a crash:\n{log[-_SHOWN_LOG_CHARACTERS:]}"
+    assert "was never retrieved" not in log, f"the server lost an exception:\n{log[-_SHOWN_LOG_CHARACTERS:]}"
+
+
+@pytest.fixture
+def start_server(fleet: Fleet) -> Iterator[Callable[..., Server]]:
+    """Starts a server for this test alone, ``start_server(flavour, **settings)``, and kills it afterwards."""
+    fleet.marks.clear()
+    started: list[Server] = []
+
+    def start(flavour: Flavour = "embedded", *, beside: Server | None = None, **settings: str) -> Server:
+        server = fleet.start_beside(beside, **settings) if beside else fleet.start(flavour, **settings)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.kill9()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds what the servers printed during a failed test to its report."""
+    report = yield
+    fleet = getattr(item, "funcargs", {}).get("fleet")
+    if report.failed and isinstance(fleet, Fleet):
+        for server, start in fleet.marks.items():
+            report.sections.append((f"log of {server.url}", server.log_text(start)[-_SHOWN_LOG_CHARACTERS:]))
+    return report

