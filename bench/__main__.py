@@ -1,0 +1,106 @@
+"""The command: ``python -m bench [NAME…]`` measures, prints and writes a report; it exits with 1 if a
+benchmark failed.
+
+Law: every benchmark runs on its own and within a limit; one that fails leaves the others their figures.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+
+from bench import deliveries_ws, idle_memory, report, sends_http, sends_ws
+from bench.alarm import BenchmarkError
+from bench.conditions import conditions
+from bench.plan import Case, Plan, Result
+
+
+class Benchmark(NamedTuple):
+    """A script's question and how it is answered."""
+
+    question: str
+    run: Callable[[Plan], Awaitable[list[Case]]]
+
+
+BENCHMARKS = {
+    "sends_http": Benchmark(sends_http.QUESTION, sends_http.run),
+    "sends_ws": Benchmark(sends_ws.QUESTION, sends_ws.run),
+    "deliveries_ws": Benchmark(deliveries_ws.QUESTION, deliveries_ws.run),
+    "idle_memory": Benchmark(idle_memory.QUESTION, idle_memory.run),
+}
+
+
+def main() -> int:
+    """Runs the benchmarks that the arguments name, all of them without."""
+    parser = argparse.ArgumentParser(prog="script/bench", description="Benchmarks of quickim on one core.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each case (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (default %(default)s)")
+    parser.add_argument(
+        "--limit", type=float, default=300.0, help="seconds for one benchmark (default %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("var/bench"), help="where the report goes (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.names if name not in BENCHMARKS]:
+        parser.error(f"no such benchmark: {', '.join(unknown)} (there are {', '.join(BENCHMARKS)})")
+    if arguments.rounds < 1 or arguments.seconds <= 0:
+        parser.error("at least one round, of more than no seconds")
+
+    cores = sorted(os.sched_getaffinity(0))
+    plan = Plan(arguments.rounds, arguments.seconds, server_core=cores[0], generator_core=cores[-1])
+    os.sched_setaffinity(0, {plan.generator_core})
+    # Thousands of sockets on both sides: the server inherits the limit.
+    hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+
+    circumstances = conditions(plan)
+    print(report.markdown(circumstances, []), flush=True)
+    results = []
+    for name in arguments.names or BENCHMARKS:
+        results.append(_measured(name, plan, arguments.limit))
+        print(f"\n{report.section(results[-1])}", flush=True)
+    for path in report.write(arguments.output, circumstances, results):
+        print(f"\nWritten: {path}", end="")
+    print()
+    return 1 if any(result.failure for result in results) else 0
+
+
+def _measured(name: str, plan: Plan, limit_seconds: float) -> Result:
+    benchmark = BENCHMARKS[name]
+    result = Result(name, benchmark.question)
+    # The generator makes no cycles to speak of; a collection would look like the server's latency.
+    gc.collect()
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            result.cases = runner.run(_limited(benchmark, plan, limit_seconds))
+    except (BenchmarkError, OSError) as error:  # TimeoutError, at the limit, is an OSError
+        result.failure = "".join(traceback.format_exception_only(error)).strip()
+        traceback.print_exception(error)
+    finally:
+        gc.enable()
+    return result
+
+
+async def _limited(benchmark: Benchmark, plan: Plan, limit_seconds: float) -> list[Case]:
+    # Terminated, we still stop the server that we started.
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with asyncio.timeout(limit_seconds):
+        return await benchmark.run(plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
