@@ -11,7 +11,7 @@ import gateway.api
 import messaging.api
 from quickim.errors import InternalError, InvalidParameter, NotAllowed, UnknownInterface
 from quickim.health import healthz, readyz
-from quickim.pages import landing
+from quickim.pages import docs, landing, openapi
 from quickim.rest.answers import failure
 
 ENDPOINTS = (
@@ -27,6 +27,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notify", gateway.api.notify, name="notify"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("openapi.json", openapi, name="openapi"),
+    path("docs", docs, name="docs"),
     path("admin/", admin.site.urls),
     path("", landing, name="landing"),
 ]

@@ -74,8 +74,8 @@ def test_sqlite_that_could_lose_or_refuse_a_commit_is_an_error(
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("checks") / "postgres")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
     yield server.start()
     server.stop()
 

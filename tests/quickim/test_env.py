@@ -166,9 +166,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("name", "text"), MALFORMED)
-def test_a_malformed_variable_is_named_on_one_line_with_a_right_value(
-    tmp_path: Path, name: str, text: str
-) -> None:
+def test_a_malformed_variable_is_named_on_one_line_with_a_right_value(tmp_path: Path, name: str, text: str) -> None:
     (line,) = problems(tmp_path, {f"QUICKIM_{name}": text})
     assert line.startswith(f"QUICKIM_{name} must ")
     assert f"; a right value: QUICKIM_{name}=" in line
@@ -243,9 +241,7 @@ def test_variables_of_the_tests_and_of_others_are_passed_over(tmp_path: Path) ->
         ({"QUICKIM_DATABASE_URL": "postgres://db/quickim"}, "QUICKIM_REDIS_URL"),
     ],
 )
-def test_several_workers_need_postgresql_and_redis(
-    tmp_path: Path, given: dict[str, str], missing: str
-) -> None:
+def test_several_workers_need_postgresql_and_redis(tmp_path: Path, given: dict[str, str], missing: str) -> None:
     (line,) = problems(tmp_path, {"QUICKIM_WORKERS": "2", **given})
     assert line.endswith(f"missing: {missing}")
 

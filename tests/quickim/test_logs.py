@@ -144,15 +144,13 @@ def _logging_restored() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_logging_restored")
 @pytest.mark.parametrize("log_format", ["console", "json"])
-@pytest.mark.parametrize(
-    "name", ["gateway.hub", "django.request", "django.server", "uvicorn.error", "uvicorn"]
-)
+@pytest.mark.parametrize("name", ["gateway.hub", "django.request", "django.server", "uvicorn.error", "uvicorn"])
 def test_every_logger_writes_one_line_in_the_chosen_format(
     capsys: pytest.CaptureFixture[str], log_format: Literal["console", "json"], name: str
 ) -> None:
     logging.getLogger("uvicorn").addHandler(logging.StreamHandler(sys.stderr))
     logging.config.dictConfig(logging_configuration(log_format))
-    logging.getLogger(name).info("started at %s", "noon")
+    logging.getLogger(name).warning("started at %s", "noon")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("{") == (log_format == "json")
     assert "started at noon" in line

@@ -21,9 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs Python in the clone, in an environment that says nothing of Django and only this of Quick IM."""
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(("QUICKIM_", "DJANGO_"))
-    }
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("QUICKIM_", "DJANGO_"))}
     environ |= {f"QUICKIM_{name}": value for name, value in variables.items()}
     environ.setdefault("QUICKIM_DATA_DIR", str(tmp_path / "data"))
     command = [sys.executable, *arguments]
@@ -50,9 +48,7 @@ def run(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Complet
     ],
     ids=" ".join,
 )
-def test_a_malformed_environment_ends_in_one_line_and_exit_code_1(
-    tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
+def test_a_malformed_environment_ends_in_one_line_and_exit_code_1(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     finished = run(tmp_path, *arguments, BIND="nowhere")
     assert finished.returncode == 1
     assert finished.stdout == ""
@@ -111,9 +107,7 @@ def test_a_postgresql_url_may_name_a_socket() -> None:
 
 
 def test_query_parameters_go_to_libpq_and_win_over_ours() -> None:
-    database = postgresql(
-        "postgres://db/quickim?sslmode=verify-full&connect_timeout=9&options=-c%20lock_timeout%3D0"
-    )
+    database = postgresql("postgres://db/quickim?sslmode=verify-full&connect_timeout=9&options=-c%20lock_timeout%3D0")
     assert database["OPTIONS"]["sslmode"] == "verify-full"
     assert database["OPTIONS"]["connect_timeout"] == "9"
     assert database["OPTIONS"]["options"].endswith("-c lock_timeout=0")
@@ -132,8 +126,8 @@ def test_without_redis_the_layer_is_this_process_memory() -> None:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("settings") / "postgres")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
     yield server.start()
     server.stop()
 
@@ -153,9 +147,7 @@ def shown(url: str, *names: str) -> list[str]:
         connection.close_pool()  # type: ignore[attr-defined]  # of the PostgreSQL back end only
 
 
-def test_postgresql_ends_what_would_stall_others(
-    postgres: Postgres, django_db_blocker: DjangoDbBlocker
-) -> None:
+def test_postgresql_ends_what_would_stall_others(postgres: Postgres, django_db_blocker: DjangoDbBlocker) -> None:
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "application_name")
     with django_db_blocker.unblock():
         assert shown(postgres.url("postgres"), *names) == ["10s", "3s", "10s", "quickim"]
