@@ -34,15 +34,12 @@ class Layer:
         self._on_envelope = on_envelope
         self._on_return = on_return
         self._layer: Any = get_channel_layer()
+        self.is_shared = not isinstance(self._layer, InMemoryChannelLayer)
+        """Whether other processes can hear us at all."""
         self._queue: deque[dict[str, Any]] = deque(maxlen=MAX_QUEUED)
         self._queued = asyncio.Event()
         self._idle = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes can hear us at all."""
-        return not isinstance(self._layer, InMemoryChannelLayer)
 
     def start(self) -> None:
         """Begin to listen and to publish."""

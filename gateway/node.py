@@ -77,7 +77,8 @@ class Node:
     def _tell(self, fact: Any) -> None:
         if isinstance(fact, MessagesCommitted):
             self.hub.receive(fact.committed)
-            self.layer.publish("messages", [_packed(item) for item in fact.committed])
+            if self.layer.is_shared:
+                self.layer.publish("messages", [_packed(item) for item in fact.committed])
         elif isinstance(fact, ConversationChanged):
             self.hub.changed(fact)
             self.layer.publish("change", _packed_change(fact))

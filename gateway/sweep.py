@@ -2,7 +2,8 @@
 
 Laws:
 - A sweep begun at database time T moves the watermark to T - 3 s, once all it found is handed out: appends and changes
-  commit within three seconds of their clock reading, so nothing can appear below that any more.
+  commit within three seconds of their clock reading, so nothing can appear below that any more. A commit that is
+  under way for longer holds the watermark back (``settled_clock``).
 - It finds messages by MsgId above the watermark, changes by ``changed_at``; once a minute all heads are compared.
 """
 
@@ -22,12 +23,11 @@ from gateway.room import Room
 from messaging import msgid
 from messaging.models import Message
 from messaging.services import sweep_drafts
-from quickim.database import MAX_WRITE_SECONDS, database_clock, in_database
+from quickim.database import in_database, settled_clock
 from quickim.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
-LATE_MICROSECONDS = int(MAX_WRITE_SECONDS * 1_000_000)
 SECONDS_WITHOUT_LAYER = 0.5
 FULL_COMPARISON_SECONDS = 60.0
 HEADS_PER_QUERY = 1_000
@@ -35,9 +35,9 @@ HEADS_PER_QUERY = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a sweep read, begun at ``at`` (microseconds by the database's clock)."""
+    """What a sweep read; ``settled``: the database's clock (microseconds) below which nothing can appear any more."""
 
-    at: int
+    settled: int
     heads: Sequence[tuple[int, int]] = field(default_factory=list)
     """(conversation's number, highest Seq) of new messages."""
     members: Sequence[tuple[int, str, int]] = field(default_factory=list)
@@ -48,12 +48,12 @@ class Findings:
 
 def read_findings(tick: int) -> Findings:
     """All that is new above ``tick``; with 0, only the clock. Synchronous."""
-    at = database_clock()
+    settled = settled_clock()
     if not tick:
-        return Findings(at)
+        return Findings(settled)
     since = msgid.milliseconds_of(tick) * 1_000
     return Findings(
-        at,
+        settled,
         heads=list(
             Message.objects.filter(msg_id__gt=msgid.after_all(tick - 1))
             .order_by()
@@ -141,10 +141,10 @@ class Sweep:
         return _distinct(lagging)
 
     def _reached(self, findings: Findings) -> int:
-        """The new watermark: three seconds before the sweep began, and not past what is still held back."""
+        """The new watermark, not past what is still held back."""
         return min(
             [
-                msgid.tick_at(findings.at - LATE_MICROSECONDS),
+                msgid.tick_at(findings.settled),
                 *(tick - 1 for tick in self._hub.held_ticks()),
             ]
         )

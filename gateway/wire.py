@@ -153,7 +153,7 @@ class Farewell:
         return Frame(encode(notice), "bye")
 
 
-FRAME_TOO_LARGE = Farewell(1009, "frame too large", reconnect=True)
+FRAME_TOO_LARGE = Farewell(1009, "frame too large", reconnect=False)
 INTERNAL_ERROR = Farewell(1011, "internal error", reconnect=True, retry_after_ms=1_000)
 OVERLOADED = Farewell(1013, "overloaded", reconnect=True, retry_after_ms=2_000)
 TOKEN_EXPIRED = Farewell(4002, "token expired", reconnect=True)

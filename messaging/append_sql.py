@@ -47,38 +47,9 @@ class Statements:
         """The conversations of ``ids`` that exist, by their public id, locked where nobody else holds them."""
         if not ids:
             return {}
-        return self.read_heads([uuid.UUID(text) for text in ids], None)
-
-    def read_heads(self, ids: list[uuid.UUID], locked: set[int] | None) -> dict[str, Head]:
-        """Read after the lock; ``locked`` None: all are."""
-        rows = Conversation.objects.filter(public_id__in=ids).values_list(
-            "id",
-            "public_id",
-            "type",
-            "is_archived",
-            "is_deleted",
-            "member_version",
-            "last_seq",
-            "last_msg_id",
-            "last_send_time",
-        )
-        heads = {}
-        for number, public_id, kind, archived, deleted, version, seq, msg_id, send_time in rows:
-            text = str(public_id)
-            heads[text] = Head(
-                number=number,
-                conversation_id=text,
-                type=kind,
-                is_archived=archived,
-                is_deleted=deleted,
-                member_version=version,
-                last_seq=seq,
-                last_msg_id=msg_id,
-                last_send_time=send_time,
-                locked=locked is None or number in locked,
-                last_tick=msgid.tick_of(msg_id) if msg_id else 0,
-            )
-        return heads
+        texts = {text.replace("-", ""): text for text in ids}
+        rows = _query(f"{_HEADS} WHERE public_id IN ({_places('%s', len(texts))})", list(texts))
+        return {texts[row[0]]: _head(texts[row[0]], row, locked=True) for row in rows}
 
     def members(self, pairs: set[tuple[int, str]]) -> set[tuple[int, str]]:
         """Those of ``pairs`` (conversation's number, session) that are active memberships."""
@@ -161,13 +132,17 @@ class PostgresStatements(Statements):
         """Locks in id order, skipping what others hold; reads only after that."""
         if not ids:
             return {}
-        wanted = sorted(uuid.UUID(text) for text in ids)
-        locked = _query(
-            f"SELECT id FROM {Conversation._meta.db_table} WHERE public_id = ANY(%s)"  # noqa: S608  # constants
-            " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-            [wanted],
-        )
-        return self.read_heads(wanted, {int(number) for (number,) in locked})
+        wanted = [uuid.UUID(text) for text in ids]
+        locked = {
+            number
+            for (number,) in _query(
+                f"SELECT id FROM {Conversation._meta.db_table} WHERE public_id = ANY(%s)"  # noqa: S608  # constants
+                " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+                [wanted],
+            )
+        }
+        rows = _query(f"{_HEADS} WHERE public_id = ANY(%s)", [wanted])
+        return {str(row[0]): _head(str(row[0]), row, locked=row[1] in locked) for row in rows}
 
     def members(self, pairs: set[tuple[int, str]]) -> set[tuple[int, str]]:
         """See Statements."""
@@ -246,6 +221,29 @@ _MESSAGE_COLUMNS = (
 _REPEAT_COLUMNS = (
     "m.conversation_id, m.session, m.client_msg_id, m.msg_id, m.seq, m.send_time, m.status, m.type, m.content"
 )
+
+
+_HEADS = (
+    "SELECT public_id, id, type, is_archived, is_deleted, member_version, last_seq, last_msg_id, last_send_time"  # noqa: S608
+    f" FROM {Conversation._meta.db_table}"
+)
+
+
+def _head(text: str, row: Sequence[Any], *, locked: bool) -> Head:
+    _, number, kind, archived, deleted, version, seq, msg_id, send_time = row
+    return Head(
+        number=number,
+        conversation_id=text,
+        type=kind,
+        is_archived=bool(archived),
+        is_deleted=bool(deleted),
+        member_version=version,
+        last_seq=seq,
+        last_msg_id=msg_id,
+        last_send_time=send_time,
+        locked=locked,
+        last_tick=msgid.tick_of(msg_id) if msg_id else 0,
+    )
 
 
 @cache

@@ -33,6 +33,7 @@ MAX_WAIT_SECONDS = 3.0
 STUCK_SECONDS = 5.0
 """How long one batch may take before its writer is given up."""
 _WATCH_SECONDS = 0.1
+_IDLE_WATCH_SECONDS = 0.5
 
 
 class Waiter:
@@ -87,6 +88,7 @@ class Ledger:
         self._writer: _Writer | None = None
         self._watcher: threading.Thread | None = None
         self._closing = False
+        self._is_idle = False
         self._stuck_until = 0.0
 
     async def send(self, draft: NewMessage) -> Receipt:
@@ -134,7 +136,10 @@ class Ledger:
             if self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, name="ledger watcher", daemon=True)
                 self._watcher.start()
-            self._changed.notify_all()
+            if self._is_idle:
+                # Waking threads costs more than a send; a writer at work looks at the line by itself.
+                self._is_idle = False
+                self._changed.notify_all()
 
     def write_next(self, writer: _Writer) -> bool:
         """On the writer's thread: one batch. False when the thread is to end."""
@@ -162,6 +167,7 @@ class Ledger:
             if batch := self._queue.take(now):
                 return batch
             retry = self._queue.next_retry()
+            self._is_idle = True
             self._changed.wait(None if retry is None else max(0.001, retry - now))
 
     def _watch(self) -> None:
@@ -170,7 +176,8 @@ class Ledger:
             with self._changed:
                 writer = self._writer
                 while not self._closing and not len(self._queue) and not (writer and writer.busy_since):
-                    self._changed.wait()
+                    # Not every draft wakes it (see _put): it looks by itself now and then.
+                    self._changed.wait(_IDLE_WATCH_SECONDS)
                     writer = self._writer
                 if self._closing and not len(self._queue) and not (writer and writer.busy_since):
                     return

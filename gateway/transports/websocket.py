@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from gateway.connection import Connection
 from gateway.node import node
 from gateway.tokens import Identity
 from gateway.wire import BAD_REQUEST, FRAME_TOO_LARGE, MAX_REASON_BYTES, TOO_MANY_FRAMES, Farewell, Frame
-from quickim.errors import InvalidParameter, QuickimError, UnsupportedDriver
+from quickim.errors import InvalidParameter, QuickimError, UnknownInterface, UnsupportedDriver
 from quickim.rest.answers import known_error
 from quickim.rest.callers import Caller
 from quickim.rest.edge import origin_allowed
@@ -47,8 +48,8 @@ class FrameWriter(Protocol):
     def pending(self) -> int:
         """Bytes not yet taken by the socket."""
 
-    def write(self, frame: bytes) -> None:
-        """Write a whole frame; returns at once."""
+    def write(self, frame: bytes) -> int:
+        """Write a whole frame, at once; returns what is pending."""
 
     async def drained(self) -> None:
         """Wait until the socket took most of it."""
@@ -74,8 +75,7 @@ class WebSocketConnection(Connection):
 
     def push(self, frame: Frame) -> None:
         """See Connection."""
-        if self.closing is None:
-            self._write(frame)
+        if self.closing is None and self._write(frame) > self.outbox_bytes:
             self.watch_outbox()
 
     @property
@@ -105,14 +105,14 @@ class WebSocketConnection(Connection):
         """The socket is gone: end what still writes to it."""
         await cancel([task for task in (self._sender, self.closing) if task is not None])
 
-    def _write(self, frame: Frame) -> None:
+    def _write(self, frame: Frame) -> int:
         if self._writer is not None:
-            self._writer.write(frame.websocket)
-            return
+            return self._writer.write(frame.websocket)
         self._queue.append(frame)
         self._queued += len(frame.body)
         if self._sender is None:
             self._sender = spawn(self._send_queued(), "websocket sender")
+        return self._queued
 
     async def _send_queued(self) -> None:
         try:
@@ -241,5 +241,6 @@ class RefusedPath:
         if (await receive())["type"] != "websocket.connect":
             return
         await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": BAD_REQUEST.notice().text})
-        await send({"type": "websocket.close", "code": BAD_REQUEST.code, "reason": "no such interface"})
+        farewell = replace(BAD_REQUEST, reason=UnknownInterface.text())
+        await send({"type": "websocket.send", "text": farewell.notice().text})
+        await send({"type": "websocket.close", "code": farewell.code, "reason": farewell.reason})

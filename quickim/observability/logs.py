@@ -101,7 +101,8 @@ def logging_configuration(log_format: Literal["console", "json"]) -> dict[str, A
             "django": routed,
             "django.server": routed,
             "uvicorn": routed,
-            "uvicorn.error": routed,
+            # Two lines for every WebSocket otherwise; `serve` says itself where it listens.
+            "uvicorn.error": {**routed, "level": "WARNING"},
             # Without a handler in reach uvicorn does not even build its access lines.
             "uvicorn.access": {"handlers": [], "level": "CRITICAL", "propagate": False},
         },

@@ -20,7 +20,7 @@ from django.http.request import split_domain_port, validate_host
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from quickim.errors import BodyTooLarge, InvalidParameter
+from quickim.errors import BodyTooLarge, InvalidParameter, UnknownInterface
 from quickim.observability.logs import request_id
 from quickim.rest.answers import failure
 from quickim.tasks import cancel, spawn
@@ -35,6 +35,8 @@ View = Callable[..., Awaitable[HttpResponseBase]]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _PREFLIGHT_SECONDS = "600"
 _KNOWN_HOSTS = 1_000
+ANY_HOST_PATHS = frozenset({"/healthz", "/readyz"})
+"""Orchestrators and load balancers ask for these by an address; they tell nothing worth protecting."""
 _LINGER_SECONDS = 5.0
 _LINGER_FACTOR = 8
 """A body over the limit is read on, up to that many times the limit: a client reads our answer only when it has sent
@@ -72,7 +74,8 @@ class Edge:
             await _respond(_preflight(extra), send)
             return
         try:
-            self._check_host(headers.get(b"host", b""))
+            if scope["path"] not in ANY_HOST_PATHS:
+                self._check_host(headers.get(b"host", b""))
             body = await _read_body(receive, headers)
         except ClientGone:
             return
@@ -81,7 +84,12 @@ class Edge:
             refusal["Connection"] = "close"
             await _respond(refusal, send_with_headers)
             return
-        if (view := self._lean_view(scope["path"])) is not None:
+        try:
+            view = self._lean_view(scope["path"])
+        except UnknownInterface as error:
+            await _respond(failure(error), send_with_headers)
+            return
+        if view is not None:
             await _serve_lean(view, scope, body, receive, send_with_headers)
         else:
             await self.django(scope, _replayed(body, receive), send_with_headers)
@@ -102,7 +110,10 @@ class Edge:
             try:
                 match = resolve(path)
             except (Resolver404, UnicodeError):
-                return None
+                if path.startswith(settings.STATIC_URL):
+                    return None
+                # Answered here: Django would take a thread for it and log a warning for every passing scanner.
+                raise UnknownInterface from None
             # Only routes without arguments are lean, so the table stays as small as the URL configuration.
             if getattr(match.func, "lean", False) or getattr(getattr(match.func, "cls", None), "lean", False):
                 view = self._lean_views[path] = match.func

@@ -34,7 +34,7 @@ class StrictField(serializers.Field[Any, Any, Any, Any]):
         if data is empty:
             if self.required:
                 raise serializers.ValidationError("is required")
-            return super().run_validation(data)
+            return self.default() if callable(self.default) else self.default
         if type(data) is not self.json_type:
             raise serializers.ValidationError(f"must be {self.json_name}")
         return self.to_internal_value(data)

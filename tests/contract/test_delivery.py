@@ -152,8 +152,7 @@ async def test_every_connection_of_a_session_gets_everything(alice: Person, bob:
 
 async def test_a_burst_arrives_complete_and_in_order(alice: Person, bob: Person, room: str, protoc: Protoc) -> None:
     listener = await bob.listen(protoc)
-    for start in range(0, 300, 50):
-        await asyncio.gather(*(alice.send(room, f"{number}") for number in range(start, start + 50)))
+    await alice.pour(room, [f"{number}" for number in range(300)])
     assert await listener.messages_in(room, 300, 20) == await bob.history(room)
     assert [message["Seq"] for message in listener.of(room)] == list(range(1, 301))
 

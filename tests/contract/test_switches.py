@@ -2,17 +2,24 @@
 
 import asyncio
 
+import jwt
 import pytest
 
 from tests.clients import Api, Message, Person, fresh
 from tests.clients.listeners import MESSAGE_FIELDS
 
-members_come_from_the_back_end = pytest.mark.settings(QUICKIM_PUBLIC_JOIN="0", QUICKIM_PUBLIC_CREATE="self")
+narrowed = pytest.mark.settings(
+    QUICKIM_PUBLIC_JOIN="0",
+    QUICKIM_PUBLIC_CREATE="self",
+    QUICKIM_MAX_CONTENT_BYTES="1000",
+    QUICKIM_MAX_BODY_BYTES="5000",
+    QUICKIM_TOKEN_TTL_SECONDS="120",
+)
 nobody_creates_two_sends_a_second = pytest.mark.settings(QUICKIM_PUBLIC_CREATE="off", QUICKIM_SEND_RATE="2/s")
 legacy = pytest.mark.settings(QUICKIM_LEGACY="1")
 
 
-@members_come_from_the_back_end
+@narrowed
 async def test_public_joining_can_be_switched_off(api: Api, charlie: Person, room: str) -> None:
     (await charlie.call("join_conversation", conversation_id=room)).refused(10003)
     socket = await charlie.listen_ws()
@@ -21,13 +28,27 @@ async def test_public_joining_can_be_switched_off(api: Api, charlie: Person, roo
     await charlie.send(room)
 
 
-@members_come_from_the_back_end
+@narrowed
 async def test_public_creating_can_be_limited_to_oneself(alice: Person, bob: Person) -> None:
     fields = {"conversation_type": 1}
     (await alice.call("create_conversation", **fields, sessions=[bob.session])).refused(10003)
     (await alice.call("create_conversation", **fields, sessions=[alice.session, bob.session])).refused(10003)
     assert (await alice.call("create_conversation", **fields)).data["ConversationId"]
     assert (await alice.call("create_conversation", **fields, sessions=[alice.session])).data["ConversationId"]
+
+
+@narrowed
+async def test_the_limits_of_a_content_and_of_a_body_can_be_set(api: Api, alice: Person, room: str) -> None:
+    await alice.send(room, "x" * 1000)
+    assert "content" in (await alice.call("send_msg", conversation_id=room, content="x" * 1001)).refused(10001)
+    (await alice.call("send_msg", conversation_id=room, content="x" * 5000)).refused(10006)
+
+
+@narrowed
+async def test_the_life_of_an_issued_token_can_be_set(api: Api) -> None:
+    token = (await api.inner("get_token", session="alice", platform=1)).data
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 120
 
 
 @nobody_creates_two_sends_a_second

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway.server.serving import Server, server_config
@@ -35,7 +35,11 @@ class Command(BaseCommand):
             raise CommandError(f"could not serve at {configuration.bind_host}:{configuration.bind_port}")
 
     def _refuse_unmigrated(self) -> None:
-        executor = MigrationExecutor(connection)
+        try:
+            executor = MigrationExecutor(connection)
+        except (DatabaseError, InterfaceError):
+            # The driver's text may hold the address with its password.
+            raise CommandError("The database of QUICKIM_DATABASE_URL does not answer.") from None
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             raise CommandError("The database is not migrated: run `python manage.py migrate` first.")
 
