@@ -17,9 +17,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "django":
             raise
-        sys.exit(
-            "Django is not installed in this Python: script/server installs everything and starts the server."
-        )
+        sys.exit("Django is not installed in this Python: script/server installs everything and starts the server.")
     execute_from_command_line(sys.argv)
 
 

@@ -45,12 +45,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each case (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (default %(default)s)")
-    parser.add_argument(
-        "--limit", type=float, default=300.0, help="seconds for one benchmark (default %(default)s)"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("var/bench"), help="where the report goes (%(default)s)"
-    )
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds for one benchmark (default %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("var/bench"), help="where the report goes (%(default)s)")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are {', '.join(BENCHMARKS)})")

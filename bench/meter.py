@@ -53,9 +53,7 @@ class Meter:
 
     def cost(self) -> Cost:
         """Since the meter's creation."""
-        wall, server, generator, core = (
-            end - begin for begin, end in zip(self._begin, self._readings(), strict=True)
-        )
+        wall, server, generator, core = (end - begin for begin, end in zip(self._begin, self._readings(), strict=True))
         return Cost(wall, server, generator, core - server)
 
     def _readings(self) -> tuple[float, float, float, float]:
@@ -112,8 +110,6 @@ def _busy_seconds(core: int) -> float:
     """What the core did besides waiting, steal included."""
     for line in (_PROC / "stat").read_text().splitlines():
         if line.startswith(f"cpu{core} "):
-            user, nice, system, _idle, _iowait, irq, softirq, steal = (
-                int(field) for field in line.split()[1:9]
-            )
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in line.split()[1:9])
             return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
     raise RuntimeError(f"/proc/stat does not know core {core}")

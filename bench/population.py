@@ -86,18 +86,12 @@ class Population:
                 # Both ends of a range are included: a later page begins with the last one of the page before.
                 for message in page.messages[1 if last_id else 0 :]:
                     if message.seq != last_seq + 1 or message.msg_id <= last_id:
-                        raise BenchmarkError(
-                            f"history: {message.msg_id} (Seq {message.seq}) follows {last_id}"
-                        )
+                        raise BenchmarkError(f"history: {message.msg_id} (Seq {message.seq}) follows {last_id}")
                     if missing.pop(message.msg_id, 0) != int(message.content[:10]):
-                        raise BenchmarkError(
-                            f"history: {message.msg_id} was not acknowledged with this content"
-                        )
+                        raise BenchmarkError(f"history: {message.msg_id} was not acknowledged with this content")
                     last_id, last_seq = message.msg_id, message.seq
         if missing:
-            raise BenchmarkError(
-                f"history: {len(missing)} acknowledged messages are missing: {list(missing)[:3]} …"
-            )
+            raise BenchmarkError(f"history: {len(missing)} acknowledged messages are missing: {list(missing)[:3]} …")
 
     async def _ask(self, path: str, body: Mapping[str, object], kind: type[D], token: str = "") -> D:
         """The ``data`` of the answer; a connection that the server closed meanwhile is opened anew."""

@@ -15,9 +15,7 @@ def write(directory: Path, conditions: dict[str, str], results: list[Result]) ->
     directory.mkdir(parents=True, exist_ok=True)
     measured = [asdict(result) | {"medians": _medians(result)} for result in results]
     content = {
-        "results.json": json.dumps(
-            {"conditions": conditions, "results": measured}, indent=2, ensure_ascii=False
-        ),
+        "results.json": json.dumps({"conditions": conditions, "results": measured}, indent=2, ensure_ascii=False),
         "results.md": markdown(conditions, results),
     }
     for name, text in content.items():

@@ -69,9 +69,7 @@ def _start(core: int, environment: dict[str, str], log: Path) -> subprocess.Pope
 
 
 def _environment(port: int, data_dir: Path) -> dict[str, str]:
-    inherited = {
-        name: value for name, value in os.environ.items() if not re.match("QUICKIM_|OTEL_|DJANGO_", name)
-    }
+    inherited = {name: value for name, value in os.environ.items() if not re.match("QUICKIM_|OTEL_|DJANGO_", name)}
     return inherited | {
         "QUICKIM_BIND": f"127.0.0.1:{port}",
         "QUICKIM_DATA_DIR": str(data_dir),

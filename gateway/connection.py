@@ -9,9 +9,14 @@ Laws:
 
 import asyncio
 from collections import deque
+from typing import TYPE_CHECKING
 
+from gateway.cursor import Cursor
 from gateway.wire import TOO_SLOW, Farewell, Frame
 from quickim.rest.callers import Caller
+
+if TYPE_CHECKING:
+    from gateway.resume import SessionLoad
 
 GRACE_SECONDS = 0.1
 """How long an outbox may stay over its bound: a burst needs a moment to reach a fast reader's socket."""
@@ -50,6 +55,9 @@ class Connection:
         self.replay: asyncio.Task[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._over_since = 0.0
+
+    def start_from(self, loaded: "SessionLoad", cursor: Cursor | None) -> None:
+        """What the hub will attach it with, and the cursor that was read at; called before anything is pushed."""
 
     def push(self, frame: Frame) -> None:
         """Write ``frame``, or keep it until the reader takes it; returns at once."""

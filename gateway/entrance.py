@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from gateway.connection import Connection
 from gateway.cursor import BadCursor, Cursor, parse
-from gateway.hub import Hub
+from gateway.node import node
 from gateway.resume import SessionLoad, load_session
 from gateway.tokens import Identity, bearer_token, verify_token
 from gateway.wire import (
@@ -73,17 +73,26 @@ async def load(session: str, cursor: Cursor | None) -> SessionLoad:
     return await in_database(load_session, session, cursor)
 
 
-async def enter(hub: Hub, connection: Connection, loaded: SessionLoad, cursor: Cursor | None) -> SessionLoad:
-    """Attach ``connection``; returns the load it starts from. Raises TooManyRequests or Unavailable."""
-    session = connection.caller.session
-    hub.refuse_too_many(session)
-    again = cursor or _as_cursor(loaded)
+async def enter(connection: Connection, identity: Identity, loaded: SessionLoad, cursor: Cursor | None) -> None:
+    """Attach ``connection`` from ``loaded`` (read anew when it is outdated), and let it end with its token.
+
+    Raises TooManyRequests, Unavailable, or the database's errors.
+    """
+    hub, sweep = node().hub, node().sweep
+    if sweep.is_behind(loaded.at):
+        await sweep.once()
     for _ in range(ATTEMPTS):
-        if connection.ended or hub.attach(connection, loaded):
-            return loaded
-        loaded = await load(session, again)
-        hub.refuse_too_many(session)
-    raise Unavailable
+        hub.refuse_too_many(loaded.session)
+        connection.start_from(loaded, cursor)
+        if hub.attach(connection, loaded):
+            break
+        cursor = cursor or _as_cursor(loaded)
+        loaded = await load(loaded.session, cursor)
+    else:
+        raise Unavailable
+    arm_expiry(connection, identity)
+    if node().is_draining:
+        hub.say_goodbye()
 
 
 def arm_expiry(connection: Connection, identity: Identity) -> None:
@@ -94,7 +103,7 @@ def arm_expiry(connection: Connection, identity: Identity) -> None:
 
 def covered_tick(loaded: SessionLoad) -> int:
     """The tick up to which the load shows everything: appends commit within three seconds of their clock reading."""
-    return msgid.tick_at(loaded.at - int(MAX_WRITE_SECONDS * 1_000_000))
+    return msgid.tick_at(loaded.at - int(MAX_WRITE_SECONDS * 1_000_000)) - 1
 
 
 def _as_cursor(loaded: SessionLoad) -> Cursor:

@@ -11,36 +11,32 @@ Laws:
 5. Never ahead: a message more than 10 s above the watermark (up to which everything was handed out) is held back, so
    that a client may resume ten seconds below the last MsgId it saw.
 
-Everything here runs on one event loop; nothing here awaits, except the repairs, which are tasks of the hub.
+Everything here runs on one event loop and nothing here awaits; what takes a look into the database is a task of
+gateway.repair or gateway.replay.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
 
 from conversations.announcements import ConversationChanged
 from gateway.connection import Connection
 from gateway.journal import MAX_LOAD_SECONDS, Journal
-from gateway.members import MemberChanges, MemberRow, RoomView, read_room_view
+from gateway.members import MemberChanges, MemberRow, RoomView
+from gateway.repair import Repairs
 from gateway.replay import replay
-from gateway.resume import Seat, SessionLoad, Window, read_window
+from gateway.resume import Seat, SessionLoad, Window
 from gateway.room import Member, Room
 from gateway.wire import REPLACED, message_frame, reset_notice, restarting
 from messaging import msgid
 from messaging.message import Committed
-from quickim.database import in_database
-from quickim.errors import TooManyRequests, Unavailable
-from quickim.tasks import cancel, spawn
+from quickim.errors import TooManyRequests
 
 GAP_SECONDS = 0.03
 MAX_AHEAD_TICKS = msgid.tick_at(10_000_000)
-FILL_MESSAGES = 200
-RETRY_SECONDS = 0.25
 DRAIN_SPREAD_MS = (200, 3_000)
 
 
@@ -56,9 +52,8 @@ class Hub:
         """The tick up to which everything was handed to the connections of this node; moved by the sweep."""
         self.tell_login: Callable[[Connection], None] = lambda connection: None
         """Tells the other nodes of a newest login, on platforms with one connection per session."""
+        self.repairs = Repairs(self)
         self._held: set[Room] = set()
-        self._adopting: dict[int, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # Connections
 
@@ -88,6 +83,8 @@ class Hub:
         if load.is_reset:
             connection.push(reset_notice())
         self._replay_soon(connection)
+        for seat in load.seats:
+            self.advance(self.rooms[seat.number])
         return True
 
     def detach(self, connection: Connection) -> None:
@@ -134,10 +131,6 @@ class Hub:
         for connection in self.connections():
             connection.end(restarting(random.randint(*DRAIN_SPREAD_MS)))  # noqa: S311  # jitter, no secret
 
-    async def close(self) -> None:
-        """End all repairs and replays."""
-        await cancel(list(self._tasks))
-
     def _end_older(self, newest: Connection) -> None:
         caller = newest.caller
         if caller.platform in settings.QUICKIM.single_login_platforms:
@@ -172,7 +165,6 @@ class Hub:
             self.rooms_of[session].add(seat.number)
             for connection in self.sessions[session]:
                 room.audience[connection] = None
-        self.advance(room)
 
     def _unseat(self, room: Room, session: str) -> None:
         room.members.pop(session, None)
@@ -193,7 +185,7 @@ class Hub:
 
     def _replay_soon(self, connection: Connection) -> None:
         if connection.behind and connection.replay is None and not connection.ended:
-            connection.replay = self._spawn(replay(self, connection), "replay")
+            connection.replay = self.repairs.spawn(replay(self, connection), "replay")
 
     # Messages
 
@@ -216,7 +208,7 @@ class Hub:
         if self.rooms.get(room.number) is not room:
             return
         if room.is_stale:
-            self._repair_soon(room)
+            self.repairs.soon(room)
             return
         while (frame := room.waiting.get(room.delivered + 1)) is not None:
             if msgid.tick_of(frame.msg_id) > self.watermark + MAX_AHEAD_TICKS:
@@ -230,7 +222,7 @@ class Hub:
             room.waiting.clear()
             room.cancel_gap_timer()
         elif room.gap_timer is None and room.repair is None:
-            room.gap_timer = asyncio.get_running_loop().call_later(GAP_SECONDS, self._gap_is_due, room)
+            room.gap_timer = asyncio.get_running_loop().call_later(GAP_SECONDS, self.repairs.gap_is_due, room)
 
     def moved(self, watermark: int) -> None:
         """The sweep saw everything up to ``watermark`` handed out: what was held back may go."""
@@ -238,6 +230,10 @@ class Hub:
         held, self._held = self._held, set()
         for room in held:
             self.advance(room)
+
+    def is_held(self, room: Room) -> bool:
+        """Whether ``room`` waits for the watermark."""
+        return room in self._held
 
     def held_ticks(self) -> list[int]:
         """The tick of the first message that each conversation holds back."""
@@ -259,21 +255,10 @@ class Hub:
         if room is not None:
             room.announced_version = max(room.announced_version, version)
             self.advance(room)
-        elif self._adopting.get(number, -1) < version:
-            self._adopting[number] = version
-            self._spawn(self._adopt(number, version), "adoption")
+        else:
+            self.repairs.adopt(number, version)
 
-    async def _adopt(self, number: int, version: int) -> None:
-        """Learn of a conversation that has members here since ``version``."""
-        try:
-            view = await self._patiently(read_room_view, number, version - 1)
-            if view is not None:
-                self._apply(view)
-        finally:
-            if self._adopting.get(number) == version:
-                del self._adopting[number]
-
-    def _apply(self, view: RoomView) -> None:
+    def apply(self, view: RoomView) -> None:
         """Bring a room's members and state to ``view`` and tell whoever it concerns, once."""
         room = self.rooms.get(view.number)
         is_fresh = room is None
@@ -322,7 +307,7 @@ class Hub:
             self._place(connection, room, row.joined_seq)
         return True
 
-    # Repairs
+    # Sweeping
 
     def compare(self, number: int, seq: int, version: int = -1) -> Room | None:
         """The database has ``seq`` (and ``version``) of a conversation: its room, when that is not level with it."""
@@ -334,67 +319,10 @@ class Hub:
         room.announced_version = max(room.announced_version, version)
         return room if room.has_gap or room.is_stale else None
 
-    async def level(self, room: Room) -> None:
-        """Repair ``room`` at once and wait until it is level with what was announced."""
-        room.cancel_gap_timer()
-        self._repair_soon(room)
-        if room.repair is not None:
-            await asyncio.shield(room.repair)
-
-    def _gap_is_due(self, room: Room) -> None:
-        room.gap_timer = None
-        if room.has_gap and self.rooms.get(room.number) is room:
-            self._repair_soon(room)
-
-    def _repair_soon(self, room: Room) -> None:
-        if room.repair is None:
-            room.repair = self._spawn(self._repair(room), "repair")
-
-    async def _repair(self, room: Room) -> None:
-        """Members first, then messages, until ``room`` is level, held back, or gone."""
-        try:
-            while self.rooms.get(room.number) is room and (room.is_stale or room.has_gap):
-                if room.is_stale:
-                    view = await self._patiently(read_room_view, room.number, room.version)
-                    if view is None:
-                        return
-                    self._apply(view)
-                else:
-                    await self._fill(room)
-                if room in self._held:
-                    return
-        finally:
-            room.repair = None
-        self.advance(room)
-
-    async def _fill(self, room: Room) -> None:
-        before = room.delivered
-        window = Window(room.number, before, room.announced_seq)
-        frames, version, _ = await self._patiently(read_window, window, FILL_MESSAGES)
-        room.announced_version = max(room.announced_version, version)
-        if room.is_stale or room.delivered != before:
-            # Read under a newer membership than the room's, or delivered meanwhile: look again.
-            return
-        for frame in frames:
-            room.waiting[frame.seq] = frame
-        first = frames[0].seq if frames else window.high + 1
-        if first > before + 1:
-            # What lies before it is not kept any more: those here can only start anew after it.
-            room.delivered = first - 1
-            for connection in list(room.audience):
-                connection.push(reset_notice())
-        self.advance(room)
-
-    async def _patiently(self, read: Callable[..., Any], *args: Any) -> Any:
-        """``read`` on a database thread, again and again until the database answers."""
-        while True:
-            try:
-                return await in_database(read, *args)
-            except (Unavailable, DatabaseError, InterfaceError):
-                await asyncio.sleep(RETRY_SECONDS)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = spawn(work, name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def is_news(self, number: int, session: str, version: int, *, is_active: bool) -> bool:
+        """Whether this membership, as the database has it, concerns a connection here and is not applied yet."""
+        if session not in self.sessions:
+            return False
+        room = self.rooms.get(number)
+        known = room.members.get(session) if room is not None else None
+        return is_active if known is None else known.version < version

@@ -65,7 +65,7 @@ class Node:
         await self.loop.run_in_executor(None, ledger().close, DRAIN_SECONDS)
         await self.layer.close()
         await cancel(self._tasks)
-        await self.hub.close()
+        await self.hub.repairs.close()
 
     def _on_fact(self, fact: Any) -> None:
         """Any thread: something was committed in this process."""
@@ -145,7 +145,12 @@ async def ensure_node() -> Node:
     global _node
     if _node is None:
         _node = Node()
-        await _node.start()
+        try:
+            await _node.start()
+        except BaseException:
+            # The next request tries again, instead of waiting for a start that will not come.
+            _node = None
+            raise
     await _node.started()
     return _node
 

@@ -242,9 +242,9 @@ def read_page(session: str, windows: Sequence[Window], max_messages: int, max_ch
     return Page([_frame(row[:-1]) for row in rows], complete)
 
 
-def read_window(window: Window, limit: int) -> tuple[list[Frame], int, int]:
-    """The messages of ``window`` in order, at most ``limit``; then the conversation's member_version and first kept
-    Seq, read after them: whoever delivers them checks his members against that version first."""
+def read_window(window: Window, limit: int) -> tuple[list[Frame], int]:
+    """The messages of ``window`` in order, at most ``limit``; then the conversation's member_version, read after them:
+    whoever delivers them checks his members against that version first."""
     rows = (
         Message.objects.filter(
             conversation_id=window.number, seq__gt=window.low, seq__lte=min(window.high, window.low + limit)
@@ -253,10 +253,8 @@ def read_window(window: Window, limit: int) -> tuple[list[Frame], int, int]:
         .values_list("msg_id", "seq", "session", "send_time", "status", "type", "content")
     )
     found = list(rows)
-    public_id, version, first_seq = Conversation.objects.values_list("public_id", "member_version", "first_seq").get(
-        pk=window.number
-    )
-    return [_frame((window.number, public_id, *row)) for row in found], version, first_seq
+    public_id, version = Conversation.objects.values_list("public_id", "member_version").get(pk=window.number)
+    return [_frame((window.number, public_id, *row)) for row in found], version
 
 
 def _frame(row: Sequence[Any]) -> Frame:

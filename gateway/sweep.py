@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError
 from django.db.models import Max
 
 from conversations.models import Conversation, Membership
-from gateway.hub import Hub
+from gateway.hub import MAX_AHEAD_TICKS, Hub
 from gateway.room import Room
 from messaging import msgid
 from messaging.models import Message
@@ -40,8 +40,8 @@ class Findings:
     settled: int
     heads: Sequence[tuple[int, int]] = field(default_factory=list)
     """(conversation's number, highest Seq) of new messages."""
-    members: Sequence[tuple[int, str, int]] = field(default_factory=list)
-    """(conversation's number, session, version) of changed memberships."""
+    members: Sequence[tuple[int, str, int, int]] = field(default_factory=list)
+    """(conversation's number, session, version, state) of changed memberships."""
     states: Sequence[tuple[int, int]] = field(default_factory=list)
     """(conversation's number, member_version) of changed conversations."""
 
@@ -61,7 +61,9 @@ def read_findings(tick: int) -> Findings:
             .annotate(Max("seq"))
         ),
         members=list(
-            Membership.objects.filter(changed_at__gte=since).values_list("conversation_id", "session", "version")
+            Membership.objects.filter(changed_at__gte=since).values_list(
+                "conversation_id", "session", "version", "state"
+            )
         ),
         states=list(Conversation.objects.filter(changed_at__gte=since).values_list("id", "member_version")),
     )
@@ -106,30 +108,38 @@ class Sweep:
     async def once(self) -> None:
         """One sweep. Raises the database's errors."""
         findings = await in_database(read_findings, self._hub.watermark)
+        repairs = self._hub.repairs
         lagging = self._compare(findings)
+        adoptions = self._adopt(findings)
         if time.monotonic() - self._compared_at > FULL_COMPARISON_SECONDS:
             lagging += await self._compare_all()
-        # Gathered a few at a time would be kinder to the database, but a room's repair is one small query.
-        await asyncio.gather(*(self._hub.level(room) for room in lagging))
+        await asyncio.gather(*(repairs.level(room) for room in lagging), *map(asyncio.shield, adoptions))
         self._hub.moved(self._reached(findings))
         self._hub.journal.prune(time.monotonic())
         await in_database(sweep_drafts)
 
+    def is_behind(self, at: int) -> bool:
+        """Whether the watermark is so far below ``at`` (microseconds) that nothing of then may be delivered yet."""
+        return msgid.tick_at(at) > self._hub.watermark + MAX_AHEAD_TICKS
+
     def _compare(self, findings: Findings) -> list[Room]:
         hub = self._hub
+        versions = {number: version for number, _, version, _ in findings.members}
         lagging = [hub.compare(number, seq) for number, seq in findings.heads]
-        now = time.monotonic()
-        for number, session, version in findings.members:
-            room = hub.rooms.get(number)
-            is_news = room is None or version > room.version
-            if is_news and session in hub.sessions:
-                hub.journal.change(number, version, [session], now)
-                if room is None:
-                    hub.look_at(number, version)
-            if room is not None:
-                lagging.append(hub.compare(number, 0, version))
-        lagging += [hub.compare(number, 0, version) for number, version in findings.states if number in hub.rooms]
+        lagging += [hub.compare(number, 0, version) for number, version in versions.items()]
+        lagging += [hub.compare(number, 0, version) for number, version in findings.states]
         return _distinct(lagging)
+
+    def _adopt(self, findings: Findings) -> list[asyncio.Task[None]]:
+        """Memberships of those connected here that no announcement told."""
+        hub = self._hub
+        adoptions = []
+        now = time.monotonic()
+        for number, session, version, state in findings.members:
+            if hub.is_news(number, session, version, is_active=state == Membership.State.ACTIVE):
+                hub.journal.change(number, version, [session], now)
+                adoptions.append(hub.repairs.adopt(number, version))
+        return adoptions
 
     async def _compare_all(self) -> list[Room]:
         self._compared_at = time.monotonic()
@@ -144,7 +154,7 @@ class Sweep:
         """The new watermark, not past what is still held back."""
         return min(
             [
-                msgid.tick_at(findings.settled),
+                msgid.tick_at(findings.settled) - 1,
                 *(tick - 1 for tick in self._hub.held_ticks()),
             ]
         )

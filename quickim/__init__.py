@@ -1,1 +1,1 @@
-"""Quick IM: instant messaging as one self-hosted module. This package is its ground and its roof."""
+"""quickim: instant messaging as one self-hosted module. This package is its ground and its roof."""

@@ -7,7 +7,7 @@ class QuickimConfig(AppConfig):
     """Settings, URLs, checks and health of the whole project; it has no models."""
 
     name = "quickim"
-    verbose_name = "Quick IM"
+    verbose_name = "quickim"
 
     def ready(self) -> None:
         """Registers the checks; `urls.py` would be too late, as it is imported while checks already run."""

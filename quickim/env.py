@@ -139,7 +139,7 @@ class _Reader:
             if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known:
                 meant = v.closest(name, known)
                 hint = f"; did you mean {meant}?" if meant else ""
-                self.problems.append(f"{name!r} is no variable of Quick IM{hint}")
+                self.problems.append(f"{name!r} is no variable of quickim{hint}")
 
     def refuse_contradictions(self) -> None:
         if self.read(WORKERS) > 1:

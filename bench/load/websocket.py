@@ -69,9 +69,7 @@ class WebSocketConnection(asyncio.Protocol):
         status, headers, size = head_of(self._received)
         if not size:
             return
-        accept = base64.b64encode(
-            hashlib.sha1(self._key + _ACCEPT_GUID, usedforsecurity=False).digest()
-        ).decode()
+        accept = base64.b64encode(hashlib.sha1(self._key + _ACCEPT_GUID, usedforsecurity=False).digest()).decode()
         if status != 101 or headers.get("sec-websocket-accept") != accept:
             raise BenchmarkError(f"no WebSocket: {self._received[:500].decode('utf-8', 'replace')}")
         self._received = self._received[size:]

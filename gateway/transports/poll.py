@@ -20,7 +20,6 @@ from gateway.resume import SessionLoad
 from gateway.tokens import Identity
 from gateway.wire import Farewell, Frame
 from messaging import msgid
-from quickim.errors import Unavailable
 
 MAX_MESSAGES = 500
 MAX_BYTES = 2**20
@@ -70,7 +69,7 @@ class PollConnection(Connection):
         self._is_closing = False
 
     def start_from(self, loaded: SessionLoad, cursor: Cursor | None) -> None:
-        """Where the client stands before this answer; called before the hub pushes anything."""
+        """See Connection: where the client stands before this answer."""
         self.known.clear()
         is_resuming = cursor is not None and not loaded.is_reset
         # A cursor from the future (a made-up MsgId) says no more than "now".
@@ -228,10 +227,7 @@ async def answer_poll(identity: Identity, cursor: Cursor | None) -> HttpResponse
     loaded = await entrance.load(identity.caller.session, cursor)
     connection = PollConnection(hub, identity, limit=1 if legacy else MAX_MESSAGES)
     try:
-        await _enter(hub, connection, loaded, cursor)
-        entrance.arm_expiry(connection, identity)
-        if node().is_draining:
-            hub.say_goodbye()
+        await entrance.enter(connection, identity, loaded, cursor)
         timer = connection.loop.call_later(settings.QUICKIM.poll_wait_seconds, connection.close_empty_handed)
         try:
             await connection.answered
@@ -245,18 +241,6 @@ async def answer_poll(identity: Identity, cursor: Cursor | None) -> HttpResponse
             return HttpResponse(status=204)
         return _json(connection.messages[0])
     return _json(connection.body())
-
-
-async def _enter(hub: Hub, connection: PollConnection, loaded: SessionLoad, cursor: Cursor | None) -> None:
-    connection.start_from(loaded, cursor)
-    for _ in range(entrance.ATTEMPTS):
-        if hub.attach(connection, loaded):
-            return
-        # Nothing was answered yet, so "now" may as well be a little later.
-        loaded = await entrance.load(connection.caller.session, cursor)
-        hub.refuse_too_many(connection.caller.session)
-        connection.start_from(loaded, cursor)
-    raise Unavailable
 
 
 def _json(body: bytes) -> HttpResponse:

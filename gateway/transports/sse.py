@@ -7,6 +7,7 @@ Law: what waits for a slow reader is bounded; when he is cut, what he has not ta
 from collections.abc import AsyncIterator
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, StreamingHttpResponse
 
 from gateway import entrance
@@ -15,8 +16,9 @@ from gateway.cursor import Cursor
 from gateway.node import node
 from gateway.resume import SessionLoad
 from gateway.tokens import Identity
-from gateway.wire import INTERNAL_ERROR, SSE_KEEP_ALIVE, SSE_OPENING, TOO_SLOW, Farewell, Frame
+from gateway.wire import SSE_KEEP_ALIVE, SSE_OPENING, TOO_SLOW, Farewell, Frame
 from quickim.errors import QuickimError
+from quickim.rest.answers import known_error
 
 KEEP_ALIVE_SECONDS = 15.0
 DRAIN_SECONDS = 30.0
@@ -65,17 +67,12 @@ async def open_stream(request: HttpRequest, identity: Identity, cursor: Cursor |
 
 async def _events(identity: Identity, loaded: SessionLoad, cursor: Cursor | None) -> AsyncIterator[bytes]:
     connection = SseConnection(identity)
-    hub = node().hub
     try:
         try:
-            await entrance.enter(hub, connection, loaded, cursor)
-        except QuickimError as error:
+            await entrance.enter(connection, identity, loaded, cursor)
+        except (QuickimError, DatabaseError, InterfaceError) as error:
             # Too late for a status: the headers are on their way.
-            farewell = entrance.farewell_of(error)
-            connection.end(farewell if farewell.reconnect else INTERNAL_ERROR)
-        entrance.arm_expiry(connection, identity)
-        if node().is_draining:
-            hub.say_goodbye()
+            connection.end(entrance.farewell_of(known_error(error)))
         yield SSE_OPENING
         outbox = connection.outbox
         while True:
@@ -87,4 +84,4 @@ async def _events(identity: Identity, loaded: SessionLoad, cursor: Cursor | None
             if outbox.closed and not outbox.size:
                 return
     finally:
-        hub.detach(connection)
+        node().hub.detach(connection)

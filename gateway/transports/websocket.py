@@ -157,19 +157,15 @@ class NotifyConsumer(AsyncConsumer):
                 query = QueryDict(scope["query_string"])
                 identity = self._identity(headers, offered, query)
                 cursor = entrance.parse_cursor(query.get("since"))
-                hub = node().hub
-                hub.refuse_too_many(identity.caller.session)
+                node().hub.refuse_too_many(identity.caller.session)
                 loaded = await entrance.load(identity.caller.session, cursor)
                 connection = self._connection(identity.caller, scope, send)
                 await send(accept)
-                await entrance.enter(hub, connection, loaded, cursor)
+                await entrance.enter(connection, identity, loaded, cursor)
             except (QuickimError, DatabaseError, InterfaceError, UnicodeDecodeError) as error:
                 known = InvalidParameter() if isinstance(error, UnicodeDecodeError) else known_error(error)
                 await self._refuse(entrance.farewell_of(known), connection, accept, scope, receive, send)
                 return
-            entrance.arm_expiry(connection, identity)
-            if node().is_draining:
-                node().hub.say_goodbye()
             await self._serve(connection, identity, receive)
         except OSError:
             # The client went away while something was written to it.

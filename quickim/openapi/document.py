@@ -65,7 +65,7 @@ def build_document(configuration: Configuration) -> Document:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Quick IM",
+            "title": "quickim",
             "version": VERSION,
             "summary": "Instant messaging as one self-hosted module.",
             "description": _description(configuration),

@@ -5,17 +5,9 @@ strictly and never repair it.
 """
 
 from tests.clients.api import CODES, Answer, Api
-from tests.clients.listeners import (
-    Ending,
-    Listener,
-    Message,
-    Notice,
-    PollListener,
-    RefusedError,
-    SseListener,
-    WsListener,
-)
+from tests.clients.listener import Ending, Listener, Message, Notice, RefusedError
 from tests.clients.people import LISTENERS, Person, Protoc, fresh
+from tests.clients.protocols import PollListener, SseListener, WsListener
 from tests.clients.tokens import JWT_KEYS, mint
 
 __all__ = [

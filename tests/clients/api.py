@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 
 import httpx
 
-from tests.clients.listeners import PLAIN, Listener
+from tests.clients.listener import Listener
+from tests.clients.protocols import PLAIN
 
 CODES: Final[dict[int, tuple[frozenset[int], str]]] = {
     10001: (frozenset({400}), "invalid parameter"),

@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, TypeVar
 from uuid import uuid4
 
 from tests.clients.api import Answer, Api
-from tests.clients.listeners import Listener, Message, PollListener, SseListener, WsListener
+from tests.clients.listener import Listener, Message
+from tests.clients.protocols import PollListener, SseListener, WsListener
 from tests.clients.tokens import mint
 
 AnyListener = TypeVar("AnyListener", bound=Listener)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients import Api, Ending, Person, Protoc, fresh, mint
 from tests.clients.api import Answer
-from tests.clients.listeners import RefusedError
+from tests.clients.listener import RefusedError
 from tests.contract.test_connecting import check_bye
 from tests.servers import Server
 

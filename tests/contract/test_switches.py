@@ -6,7 +6,7 @@ import jwt
 import pytest
 
 from tests.clients import Api, Message, Person, fresh
-from tests.clients.listeners import MESSAGE_FIELDS
+from tests.clients.listener import MESSAGE_FIELDS
 
 narrowed = pytest.mark.settings(
     QUICKIM_PUBLIC_JOIN="0",

@@ -226,7 +226,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
 
 def test_an_unknown_variable_is_refused_with_the_one_that_was_probably_meant(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, {"QUICKIM_WORKER": "2"})
-    assert line == "'QUICKIM_WORKER' is no variable of Quick IM; did you mean QUICKIM_WORKERS?"
+    assert line == "'QUICKIM_WORKER' is no variable of quickim; did you mean QUICKIM_WORKERS?"
 
 
 def test_variables_of_the_tests_and_of_others_are_passed_over(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python in the clone, in an environment that says nothing of Django and only this of Quick IM."""
+    """Runs Python in the clone, in an environment that says nothing of Django and only this of quickim."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("QUICKIM_", "DJANGO_"))}
     environ |= {f"QUICKIM_{name}": value for name, value in variables.items()}
     environ.setdefault("QUICKIM_DATA_DIR", str(tmp_path / "data"))
