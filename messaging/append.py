@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from conversations.access import parse_conversation_id
 from messaging import msgid
-from messaging.append_sql import Head, Key, Statements, statements
+from messaging.append_sql import Head, Key, Statements, delete_drafts, statements, waiting_drafts
 from messaging.message import Again, Committed, NewMessage, Outcome, Receipt, StoredMessage
 from quickim.database import timely, write_transaction
 from quickim.errors import (
@@ -55,7 +55,7 @@ def _append(sql: Statements, drafts: Sequence[NewMessage], nudge: int) -> list[O
         known=sql.known_repeats(
             {(head.number, draft.session, draft.client_msg_id) for draft, head in keys if draft.client_msg_id}
         ),
-        waiting_drafts=sql.waiting_drafts({draft.draft_id for draft, _ in keys if draft.draft_id}),
+        waiting_drafts=waiting_drafts({draft.draft_id for draft, _ in keys if draft.draft_id}),
     )
     with timely() as now:
         plan.floor = sql.common_floor()
@@ -64,7 +64,7 @@ def _append(sql: Statements, drafts: Sequence[NewMessage], nudge: int) -> list[O
             sql.insert(plan.rows)
             sql.update_heads(list(plan.touched.values()))
         if any(draft.draft_id for draft in drafts):
-            sql.delete_drafts(
+            delete_drafts(
                 [
                     draft.draft_id
                     for draft, outcome in zip(drafts, outcomes, strict=True)

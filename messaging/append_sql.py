@@ -1,13 +1,9 @@
-"""The statements of the append transaction, PostgreSQL's and portable ones side by side.
-
-PostgreSQL takes arrays (one round trip and no parsing per row); SQLite takes lists of values and ``executemany``.
-"""
+"""The statements of the append transaction, PostgreSQL's and SQLite's side by side: one for a whole batch each."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, ClassVar
+from typing import Any, Protocol
 
 from django.db import InterfaceError, OperationalError, connection
 
@@ -15,6 +11,7 @@ from conversations.models import Conversation, Membership
 from messaging import msgid
 from messaging.message import StoredMessage
 from messaging.models import Draft, Message
+from quickim.rest.strict_json import decode_array, encode
 
 Key = tuple[int, str, str]
 """(conversation's number, session, client_msg_id)."""
@@ -38,110 +35,120 @@ class Head:
     last_send_session: str = ""
 
 
-class Statements:
-    """Portable SQL; SQLite's IMMEDIATE transaction has locked everything before the first of them."""
-
-    active: ClassVar[int] = Membership.State.ACTIVE
+class Statements(Protocol):
+    """What the append transaction asks of a database; every statement is one round trip for the whole batch."""
 
     def lock_heads(self, ids: set[str]) -> dict[str, Head]:
         """The conversations of ``ids`` that exist, by their public id, locked where nobody else holds them."""
-        if not ids:
-            return {}
-        texts = {text.replace("-", ""): text for text in ids}
-        rows = _query(f"{_HEADS} WHERE public_id IN ({_places('%s', len(texts))})", list(texts))
-        return {texts[row[0]]: _head(texts[row[0]], row, locked=True) for row in rows}
 
     def members(self, pairs: set[tuple[int, str]]) -> set[tuple[int, str]]:
         """Those of ``pairs`` (conversation's number, session) that are active memberships."""
-        if not pairs:
-            return set()
-        table = Membership._meta.db_table
-        return {
-            (int(number), str(session))
-            for number, session in _query(
-                f"SELECT conversation_id, session FROM {table} WHERE state = {self.active}"  # noqa: S608  # constants
-                f" AND (conversation_id, session) IN (VALUES {_places('(%s, %s)', len(pairs))})",
-                [value for pair in pairs for value in pair],
-            )
-        }
 
     def known_repeats(self, keys: set[Key]) -> dict[Key, StoredMessage]:
         """The stored messages that carry one of ``keys``."""
+
+    def common_floor(self) -> int | None:
+        """A tick that all new ones must exceed; None: ticks rise per conversation."""
+
+    def insert(self, rows: Sequence[tuple[StoredMessage, str]]) -> None:
+        """Store messages, each with its client_msg_id."""
+
+    def update_heads(self, heads: Sequence[Head]) -> None:
+        """Write what the new messages changed of their conversations."""
+
+    def commit_may_have_happened(self, error: Exception) -> bool:
+        """Whether a COMMIT that failed with ``error`` leaves it open if it took place."""
+
+
+class SqliteStatements:
+    """Batches go in and out as one JSON text: the driver gives up Python's lock for every row that it takes or gives,
+    and getting it back from a busy event loop costs more than the row."""
+
+    def lock_heads(self, ids: set[str]) -> dict[str, Head]:
+        """See Statements. The IMMEDIATE transaction has locked everything already."""
+        if not ids:
+            return {}
+        texts = {text.replace("-", ""): text for text in ids}
+        rows = _json_query(
+            f"SELECT json_group_array(json_array({_HEAD_COLUMNS})) FROM {_CONVERSATIONS}"  # noqa: S608  # constants
+            " WHERE public_id IN (SELECT value FROM json_each(%s))",
+            list(texts),
+        )
+        return {texts[row[0]]: _head(texts[row[0]], row, locked=True) for row in rows}
+
+    def members(self, pairs: set[tuple[int, str]]) -> set[tuple[int, str]]:
+        """See Statements."""
+        if not pairs:
+            return set()
+        rows = _json_query(
+            "SELECT json_group_array(json_array(m.conversation_id, m.session))"  # noqa: S608  # constants
+            f" FROM json_each(%s) wanted CROSS JOIN {_MEMBERSHIPS} m"
+            " ON m.conversation_id = json_extract(wanted.value, '$[0]')"
+            f" AND m.session = json_extract(wanted.value, '$[1]') WHERE m.state = {_ACTIVE}",
+            list(pairs),
+        )
+        return {(number, session) for number, session in rows}
+
+    def known_repeats(self, keys: set[Key]) -> dict[Key, StoredMessage]:
+        """See Statements. The condition is spelled as in the partial index, or SQLite would not use that."""
         if not keys:
             return {}
-        table = Message._meta.db_table
         return _by_key(
-            _query(
-                f"SELECT {_REPEAT_COLUMNS} FROM {table} m WHERE client_msg_id <> ''"  # noqa: S608  # constants
-                " AND (conversation_id, session, client_msg_id)"
-                f" IN (VALUES {_places('(%s, %s, %s)', len(keys))})",
-                [value for key in keys for value in key],
+            _json_query(
+                f"SELECT json_group_array(json_array({_REPEAT_COLUMNS})) FROM json_each(%s) wanted"  # noqa: S608
+                f" CROSS JOIN {_MESSAGES} m ON m.conversation_id = json_extract(wanted.value, '$[0]')"
+                " AND m.session = json_extract(wanted.value, '$[1]')"
+                " AND m.client_msg_id = json_extract(wanted.value, '$[2]') WHERE NOT (m.client_msg_id = '')",
+                list(keys),
             )
         )
 
     def common_floor(self) -> int | None:
-        """A tick that all new ones must exceed: on SQLite one rising counter serves all conversations."""
-        ((highest,),) = _query(f"SELECT max(msg_id) FROM {Message._meta.db_table}")  # noqa: S608  # constants
+        """See Statements: one rising counter serves all conversations."""
+        ((highest,),) = _query(f"SELECT max(msg_id) FROM {_MESSAGES}")  # noqa: S608  # constants
         return msgid.tick_of(highest) if highest else 0
 
     def insert(self, rows: Sequence[tuple[StoredMessage, str]]) -> None:
-        """Store messages, each with its client_msg_id."""
-        columns = _MESSAGE_COLUMNS
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {Message._meta.db_table} ({', '.join(columns)})"  # noqa: S608  # constants
-                f" VALUES ({', '.join(['%s'] * len(columns))})",
-                _values(rows),
-            )
+        """See Statements."""
+        places = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_MESSAGE_COLUMNS)))
+        _execute(
+            f"INSERT INTO {_MESSAGES} ({', '.join(_MESSAGE_COLUMNS)})"  # noqa: S608  # constants
+            f" SELECT {places} FROM json_each(%s)",
+            [encode(_values(rows)).decode()],
+        )
 
     def update_heads(self, heads: Sequence[Head]) -> None:
-        """Write what the new messages changed of their conversations."""
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"UPDATE {Conversation._meta.db_table} SET last_seq = %s, last_msg_id = %s,"  # noqa: S608  # constants
-                " last_send_time = %s, last_send_session = %s WHERE id = %s",
-                [
-                    (
-                        head.last_seq,
-                        head.last_msg_id,
-                        head.last_send_time,
-                        head.last_send_session,
-                        head.number,
-                    )
-                    for head in heads
-                ],
-            )
-
-    def waiting_drafts(self, ids: set[int]) -> set[int]:
-        """Those of ``ids`` whose rows are still there."""
-        return set(Draft.objects.filter(pk__in=ids).values_list("pk", flat=True)) if ids else set()
-
-    def delete_drafts(self, ids: list[int]) -> None:
-        """Drafts that are messages now."""
-        Draft.objects.filter(pk__in=ids).delete()
+        """See Statements."""
+        _execute(
+            f"UPDATE {_CONVERSATIONS} SET last_seq = json_extract(n.value, '$[1]'),"  # noqa: S608  # constants
+            " last_msg_id = json_extract(n.value, '$[2]'), last_send_time = json_extract(n.value, '$[3]'),"
+            " last_send_session = json_extract(n.value, '$[4]')"
+            f" FROM json_each(%s) n WHERE {_CONVERSATIONS}.id = json_extract(n.value, '$[0]')",
+            [encode(_head_values(heads)).decode()],
+        )
 
     def commit_may_have_happened(self, error: Exception) -> bool:
-        """Whether a failing COMMIT leaves it open if it took place; SQLite's never does."""
+        """Never."""
         return False
 
 
-class PostgresStatements(Statements):
-    """One array per column instead of one parameter per value."""
+class PostgresStatements:
+    """Batches go in as one array per column."""
 
     def lock_heads(self, ids: set[str]) -> dict[str, Head]:
-        """Locks in id order, skipping what others hold; reads only after that."""
+        """See Statements. Locks in id order, skipping what others hold; reads only after that."""
         if not ids:
             return {}
         wanted = [uuid.UUID(text) for text in ids]
         locked = {
             number
             for (number,) in _query(
-                f"SELECT id FROM {Conversation._meta.db_table} WHERE public_id = ANY(%s)"  # noqa: S608  # constants
+                f"SELECT id FROM {_CONVERSATIONS} WHERE public_id = ANY(%s)"  # noqa: S608  # constants
                 " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
                 [wanted],
             )
         }
-        rows = _query(f"{_HEADS} WHERE public_id = ANY(%s)", [wanted])
+        rows = _query(f"SELECT {_HEAD_COLUMNS} FROM {_CONVERSATIONS} WHERE public_id = ANY(%s)", [wanted])  # noqa: S608
         return {str(row[0]): _head(str(row[0]), row, locked=row[1] in locked) for row in rows}
 
     def members(self, pairs: set[tuple[int, str]]) -> set[tuple[int, str]]:
@@ -151,11 +158,11 @@ class PostgresStatements(Statements):
         return {
             (int(number), str(session))
             for number, session in _query(
-                f"SELECT m.conversation_id, m.session FROM {Membership._meta.db_table} m"  # noqa: S608  # constants
+                f"SELECT m.conversation_id, m.session FROM {_MEMBERSHIPS} m"  # noqa: S608  # constants
                 " JOIN unnest(%s::bigint[], %s::text[]) AS wanted(number, session)"
                 " ON m.conversation_id = wanted.number AND m.session = wanted.session"
-                f" WHERE m.state = {self.active}",
-                _columns(pairs, 2),
+                f" WHERE m.state = {_ACTIVE}",
+                _columns(pairs),
             )
         }
 
@@ -165,48 +172,47 @@ class PostgresStatements(Statements):
             return {}
         return _by_key(
             _query(
-                f"SELECT {_REPEAT_COLUMNS} FROM {Message._meta.db_table} m"  # noqa: S608  # constants
+                f"SELECT {_REPEAT_COLUMNS} FROM {_MESSAGES} m"  # noqa: S608  # constants
                 " JOIN unnest(%s::bigint[], %s::text[], %s::text[]) AS wanted(number, sender, client)"
                 " ON m.conversation_id = wanted.number AND m.session = wanted.sender"
-                " AND m.client_msg_id = wanted.client WHERE m.client_msg_id <> ''",
-                _columns(keys, 3),
+                " AND m.client_msg_id = wanted.client WHERE NOT (m.client_msg_id = '')",
+                _columns(keys),
             )
         )
 
     def common_floor(self) -> int | None:
-        """None: ticks rise per conversation."""
+        """See Statements."""
         return None
 
     def insert(self, rows: Sequence[tuple[StoredMessage, str]]) -> None:
         """See Statements."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {Message._meta.db_table} ({', '.join(_MESSAGE_COLUMNS)})"  # noqa: S608  # constants
-                " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],"
-                " %s::integer[], %s::integer[], %s::text[], %s::text[])",
-                _columns(_values(rows), len(_MESSAGE_COLUMNS)),
-            )
+        _execute(
+            f"INSERT INTO {_MESSAGES} ({', '.join(_MESSAGE_COLUMNS)})"  # noqa: S608  # constants
+            " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],"
+            " %s::integer[], %s::integer[], %s::text[], %s::text[])",
+            _columns(_values(rows)),
+        )
 
     def update_heads(self, heads: Sequence[Head]) -> None:
         """See Statements."""
-        rows = [
-            (head.number, head.last_seq, head.last_msg_id, head.last_send_time, head.last_send_session)
-            for head in heads
-        ]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {Conversation._meta.db_table} c SET last_seq = n.seq, last_msg_id = n.msg_id,"  # noqa: S608
-                " last_send_time = n.send_time, last_send_session = n.session"
-                " FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::text[])"
-                " AS n(number, seq, msg_id, send_time, session) WHERE c.id = n.number",
-                _columns(rows, 5),
-            )
+        _execute(
+            f"UPDATE {_CONVERSATIONS} c SET last_seq = n.seq, last_msg_id = n.msg_id,"  # noqa: S608  # constants
+            " last_send_time = n.send_time, last_send_session = n.session"
+            " FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::text[])"
+            " AS n(number, seq, msg_id, send_time, session) WHERE c.id = n.number",
+            _columns(_head_values(heads)),
+        )
 
     def commit_may_have_happened(self, error: Exception) -> bool:
         """A lost connection leaves it open; a refusal by the server (it has an SQLSTATE) does not."""
         return isinstance(error, OperationalError | InterfaceError) and not getattr(error.__cause__, "sqlstate", None)
 
 
+_CONVERSATIONS = Conversation._meta.db_table
+_MEMBERSHIPS = Membership._meta.db_table
+_MESSAGES = Message._meta.db_table
+_ACTIVE = int(Membership.State.ACTIVE)
+_HEAD_COLUMNS = "public_id, id, type, is_archived, is_deleted, member_version, last_seq, last_msg_id, last_send_time"
 _MESSAGE_COLUMNS = (
     "msg_id",
     "conversation_id",
@@ -220,12 +226,6 @@ _MESSAGE_COLUMNS = (
 )
 _REPEAT_COLUMNS = (
     "m.conversation_id, m.session, m.client_msg_id, m.msg_id, m.seq, m.send_time, m.status, m.type, m.content"
-)
-
-
-_HEADS = (
-    "SELECT public_id, id, type, is_archived, is_deleted, member_version, last_seq, last_msg_id, last_send_time"  # noqa: S608
-    f" FROM {Conversation._meta.db_table}"
 )
 
 
@@ -246,14 +246,22 @@ def _head(text: str, row: Sequence[Any], *, locked: bool) -> Head:
     )
 
 
-@cache
-def _statements(vendor: str) -> Statements:
-    return PostgresStatements() if vendor == "postgresql" else Statements()
+_STATEMENTS: dict[str, Statements] = {"sqlite": SqliteStatements(), "postgresql": PostgresStatements()}
 
 
 def statements() -> Statements:
     """The statements for the database in use."""
-    return _statements(connection.vendor)
+    return _STATEMENTS[connection.vendor]
+
+
+def waiting_drafts(ids: set[int]) -> set[int]:
+    """Those of ``ids`` whose draft rows are still there."""
+    return set(Draft.objects.filter(pk__in=ids).values_list("pk", flat=True)) if ids else set()
+
+
+def delete_drafts(ids: list[int]) -> None:
+    """Drafts that are messages now."""
+    Draft.objects.filter(pk__in=ids).delete()
 
 
 def _query(sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -262,12 +270,26 @@ def _query(sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def _places(one: str, count: int) -> str:
-    return ", ".join([one] * count)
+def _json_query(sql: str, wanted: list[Any]) -> list[Any]:
+    """The rows of a statement that takes one JSON array and gives one."""
+    ((text,),) = _query(sql, [encode(wanted).decode()])
+    rows: list[Any] = decode_array(text)
+    return rows
 
 
-def _columns(rows: Any, width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+def _execute(sql: str, parameters: Sequence[Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
+def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _head_values(heads: Sequence[Head]) -> list[tuple[Any, ...]]:
+    return [
+        (head.number, head.last_seq, head.last_msg_id, head.last_send_time, head.last_send_session) for head in heads
+    ]
 
 
 def _values(rows: Sequence[tuple[StoredMessage, str]]) -> list[tuple[Any, ...]]:
