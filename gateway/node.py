@@ -70,9 +70,13 @@ class Node:
     def _on_fact(self, fact: Any) -> None:
         """Any thread: something was committed in this process."""
         try:
-            self.loop.call_soon_threadsafe(self._tell, fact)
+            self.loop.call_soon_threadsafe(self._tell_next, fact)
         except RuntimeError:
             logger.info("A fact came after the node had ended; other nodes sweep it up.")
+
+    def _tell_next(self, fact: Any) -> None:
+        # In the loop's next turn, together with the senders' answers: a socket that gets both is written to once.
+        self.loop.call_soon(self._tell, fact)
 
     def _tell(self, fact: Any) -> None:
         if isinstance(fact, MessagesCommitted):
