@@ -33,6 +33,8 @@ class Conversation(models.Model):
     is_deleted = models.BooleanField(default=False)
     last_event = models.CharField(max_length=32, choices=LastEvent, default=LastEvent.NONE, blank=True)
     changed_at = models.BigIntegerField(default=0, db_index=True)
+    state_version = models.BigIntegerField(default=0)
+    """The member_version that ``last_event`` made."""
     member_version = models.BigIntegerField(default=0)
     """Raised by every change of membership or state, in its transaction."""
     member_count = models.BigIntegerField(default=0)

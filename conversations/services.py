@@ -101,13 +101,17 @@ def _change_state(
             with timely() as now:
                 for row in changing:
                     setattr(row, field, value)
-                    row.last_event, row.changed_at = event, now
+                    # Later than the last change, whatever the clock says.
+                    row.last_event, row.changed_at = event, max(now, row.changed_at + 1)
                     row.member_version += 1
+                    row.state_version = row.member_version
                 Conversation.objects.bulk_update(
-                    changing, [field, "last_event", "changed_at", "member_version"], batch_size=200
+                    changing,
+                    [field, "last_event", "changed_at", "member_version", "state_version"],
+                    batch_size=200,
                 )
                 for row in changing:
-                    _announce(row, event, (), now)
+                    _announce(row, event, (), row.changed_at)
     known = {row.public_id for row in found}
     return failed + [text for parsed, text in ids.items() if parsed not in known]
 

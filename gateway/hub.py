@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from django.conf import settings
 
 from conversations.announcements import ConversationChanged
+from conversations.services import JOINED
 from gateway.connection import Connection
 from gateway.journal import MAX_LOAD_SECONDS, Journal
 from gateway.members import MemberChanges, MemberRow, RoomView
@@ -30,7 +31,7 @@ from gateway.repair import Repairs
 from gateway.replay import replay
 from gateway.resume import Seat, SessionLoad, Window
 from gateway.room import Member, Room
-from gateway.wire import REPLACED, message_frame, reset_notice, restarting
+from gateway.wire import REPLACED, Frame, conversation_notice, message_frame, reset_notice, restarting
 from messaging import msgid
 from messaging.message import Committed
 from quickim.errors import TooManyRequests
@@ -72,7 +73,7 @@ class Hub:
         self.sessions.setdefault(session, {})[connection] = None
         self.rooms_of.setdefault(session, set())
         for seat in load.seats:
-            self._take_seat(session, seat)
+            self._take_seat(connection, seat)
         positions = {seat.number: seat.last_seq if load.is_reset else seat.position for seat in load.seats}
         for number in self.rooms_of[session]:
             room = self.rooms[number]
@@ -150,12 +151,13 @@ class Hub:
                 return True
         return False
 
-    def _take_seat(self, session: str, seat: Seat) -> None:
+    def _take_seat(self, newest: Connection, seat: Seat) -> None:
+        session = newest.caller.session
         room = self.rooms.get(seat.number)
         if room is None:
             room = self.rooms[seat.number] = Room(seat.number, seat.conversation_id, seat.conversation_type)
             room.version = seat.member_version
-            room.state_changed_at = seat.state_changed_at
+            room.state_version = seat.state_version
             room.delivered = room.announced_seq = max(seat.last_seq, self.journal.head(seat.number))
         # A room that lags behind this snapshot learns of what it missed.
         room.announced_version = max(room.announced_version, seat.member_version)
@@ -165,6 +167,11 @@ class Hub:
             self.rooms_of[session].add(seat.number)
             for connection in self.sessions[session]:
                 room.audience[connection] = None
+                if connection is not newest:
+                    # The load tells what no announcement told: that the session joined while it was connected.
+                    self._place(connection, room, seat.joined_seq)
+                    connection.push(_joined_notice(session, seat))
+                    self._replay_soon(connection)
 
     def _unseat(self, room: Room, session: str) -> None:
         room.members.pop(session, None)
@@ -265,7 +272,7 @@ class Hub:
         if room is None:
             room = Room(view.number, view.conversation_id, view.conversation_type)
             room.delivered = room.announced_seq = max(view.last_seq, self.journal.head(view.number))
-            room.state_changed_at = view.state_changed_at
+            room.state_version = view.state_version
         changes = MemberChanges(view)
         for row in view.rows:
             if row.session in self.sessions and self._apply_row(room, row):
@@ -278,8 +285,8 @@ class Hub:
             for connection in list(room.audience):
                 if connection.caller.session not in told:
                     connection.push(notice)
-        if not is_fresh and view.state_changed_at > room.state_changed_at:
-            room.state_changed_at = view.state_changed_at
+        if not is_fresh and view.state_version > room.state_version:
+            room.state_version = view.state_version
             notice = view.state_notice()
             for connection in list(room.audience):
                 connection.push(notice)
@@ -326,3 +333,16 @@ class Hub:
         room = self.rooms.get(number)
         known = room.members.get(session) if room is not None else None
         return is_active if known is None else known.version < version
+
+
+def _joined_notice(session: str, seat: Seat) -> Frame:
+    return conversation_notice(
+        JOINED,
+        seat.conversation_id,
+        seat.conversation_type,
+        seat.changed_at,
+        [session],
+        number=seat.number,
+        version=seat.version,
+        is_archived=seat.is_archived,
+    )

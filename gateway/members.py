@@ -36,6 +36,7 @@ class RoomView:
     is_archived: bool
     last_event: str
     state_changed_at: int
+    state_version: int
     version: int
     member_count: int
     last_seq: int
@@ -49,7 +50,7 @@ class RoomView:
             self.conversation_type,
             self.state_changed_at,
             number=self.number,
-            version=self.version,
+            version=self.state_version,
         )
 
 
@@ -73,6 +74,7 @@ def read_room_view(number: int, since_version: int) -> RoomView | None:
         is_archived=conversation.is_archived,
         last_event=conversation.last_event,
         state_changed_at=conversation.changed_at,
+        state_version=conversation.state_version,
         version=conversation.member_version,
         member_count=conversation.member_count,
         last_seq=conversation.last_seq,

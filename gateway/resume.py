@@ -39,12 +39,14 @@ class Seat:
     conversation_type: int
     is_archived: bool
     is_deleted: bool
-    state_changed_at: int
+    state_version: int
     member_version: int
     last_seq: int
     joined_seq: int
     version: int
     """Of the membership itself."""
+    changed_at: int
+    """When it last changed."""
     last_tick: int
     """Of the conversation's last message; 0 before the first."""
     position: int
@@ -131,6 +133,7 @@ def _rows(session: str, cursor: Cursor | None, since: int) -> Any:
         "conversation__is_deleted",
         "conversation__last_event",
         "conversation__changed_at",
+        "conversation__state_version",
         "conversation__member_version",
         "conversation__first_seq",
         "conversation__last_seq",
@@ -154,11 +157,12 @@ def _seat(row: dict[str, Any], cursor: Cursor | None, own: tuple[int, int] | Non
         conversation_type=row["conversation__type"],
         is_archived=row["conversation__is_archived"],
         is_deleted=row["conversation__is_deleted"],
-        state_changed_at=row["conversation__changed_at"],
+        state_version=row["conversation__state_version"],
         member_version=row["conversation__member_version"],
         last_seq=last_seq,
         joined_seq=row["joined_seq"],
         version=row["version"],
+        changed_at=row["changed_at"],
         last_tick=msgid.tick_of(row["conversation__last_msg_id"]) if last_seq else 0,
         position=min(max(position, row["joined_seq"]), last_seq),
         is_exact=is_exact,
@@ -174,23 +178,22 @@ def _notice(row: dict[str, Any], session: str, cursor: Cursor) -> Frame | None:
     """One notice of what became of this conversation for the session since ``cursor``; None: nothing."""
     active = row["state"] == ACTIVE
     deleted = row["conversation__is_deleted"]
-    membership_changed = row["changed_at"] > cursor.microseconds
-    state_changed = row["conversation__changed_at"] > cursor.microseconds
+    told = cursor.notices.get(row["conversation_id"], -1)
+    membership_changed = row["changed_at"] > cursor.microseconds and row["version"] > told
+    state_changed = row["conversation__changed_at"] > cursor.microseconds and row["conversation__state_version"] > told
     if membership_changed and (not active or not deleted):
         event, at, version = JOINED if active else LEFT, row["changed_at"], row["version"]
     elif state_changed and active:
         event, at = row["conversation__last_event"], row["conversation__changed_at"]
-        version = row["conversation__member_version"]
+        version = row["conversation__state_version"]
     else:
-        return None
-    if version <= cursor.notices.get(row["conversation_id"], -1):
         return None
     return conversation_notice(
         event,
         str(row["conversation__public_id"]),
         row["conversation__type"],
         at,
-        [session] if membership_changed else (),
+        [session] if event in (JOINED, LEFT) else (),
         number=row["conversation_id"],
         version=version,
         is_archived=event == JOINED and row["conversation__is_archived"],

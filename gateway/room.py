@@ -33,7 +33,7 @@ class Room:
         "members",
         "number",
         "repair",
-        "state_changed_at",
+        "state_version",
         "version",
         "waiting",
     )
@@ -45,7 +45,7 @@ class Room:
         self.version = -1
         """The member_version that ``members`` reflects."""
         self.announced_version = -1
-        self.state_changed_at = 0
+        self.state_version = 0
         self.delivered = 0
         self.delivered_msg_id = ""
         self.announced_seq = 0

@@ -24,6 +24,8 @@ ALGORITHM = "HS256"
 ISSUER = "quick-im"
 LEEWAY_SECONDS = 10
 MAX_TOKEN_CHARACTERS = 4_096
+MAX_EXPIRY = 253_402_300_799
+"""The end of the year 9999."""
 _CACHE_SIZE = 50_000
 
 
@@ -135,7 +137,12 @@ def _identity(payload: dict[str, Any]) -> Identity:
     session, platform, expires_at = payload.get("sid"), payload.get("platform"), payload.get("exp")
     if payload.get("iss", ISSUER) != ISSUER:
         raise InvalidToken
-    if type(expires_at) is not int or type(platform) is not int or not 0 <= platform <= MAX_PLATFORM:
+    if (
+        type(expires_at) is not int
+        or expires_at > MAX_EXPIRY
+        or type(platform) is not int
+        or not 0 <= platform <= MAX_PLATFORM
+    ):
         raise InvalidToken
     if type(session) is not str or SESSION_PATTERN.fullmatch(session) is None or not _is_text(session):
         raise InvalidToken

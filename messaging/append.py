@@ -113,7 +113,7 @@ class _Plan:
         return Committed(message, head.member_version)
 
     def _place(self, draft: NewMessage, head: Head, now: int, nudge: int) -> StoredMessage:
-        tick = max(msgid.tick_at(now) + nudge, head.last_tick + 1)
+        tick = max(msgid.tick_at(now), head.last_tick + 1) + nudge
         if self.floor is not None:
             tick = self.floor = max(tick, self.floor + 1)
         low = msgid.low_bits(head.type, head.number)

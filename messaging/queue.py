@@ -55,8 +55,8 @@ class DraftQueue:
             return False
         self._bytes += entry.size
         self._count += 1
-        parked = self._parked.get(entry.draft.conversation_id)
-        (self._line if parked is None else parked.entries).append(entry)
+        # Always at the end: what waits for a conversation that is set aside is moved there in its order by ``take``.
+        self._line.append(entry)
         return True
 
     def take(self, now: float) -> list[Entry]:

@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 RETRIED_SQLSTATES = {"40001", "40P01", "55P03"}
 """Serialisation failure, deadlock, lock not available."""
-_CLASHES = 3
+_NUDGES = (0, 1, 16, 256, 4_096, 65_536)
+"""How far ticks are raised after each MsgId clash: beyond any burst that the other conversation may have had."""
 _PAUSE_SECONDS = 0.02
 
 
@@ -28,13 +29,13 @@ def append_with_retries(drafts: Sequence[NewMessage], deadline: float) -> list[O
     clashes = 0
     while True:
         try:
-            return _finished(drafts, append_batch(drafts, nudge=clashes))
+            return _finished(drafts, append_batch(drafts, nudge=_NUDGES[clashes]))
         except CommitUnclear:
             _drop_connection()
             return [OutcomeUnknown() for _ in drafts]
         except (IntegrityError, DataError) as error:
             clashes += 1
-            if isinstance(error, DataError) or clashes > _CLASHES:
+            if isinstance(error, DataError) or clashes >= len(_NUDGES):
                 return _isolated(drafts, deadline)
         except (OperationalError, InterfaceError, Unavailable) as error:
             if not _is_passing(error):
