@@ -2,7 +2,6 @@
 
 import time
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -132,7 +131,7 @@ async def test_a_client_msg_id_that_is_none_is_refused(alice: Person, room: str,
     assert "client_msg_id" in answer.refused(10001)
 
 
-@pytest.mark.parametrize("value", ["a", "a" * 64, "中" * 64, str(uuid4())], ids=ascii)
+@pytest.mark.parametrize("value", ["a", "a" * 64, "中" * 64, "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"], ids=ascii)
 async def test_a_client_msg_id_has_1_to_64_characters(alice: Person, room: str, value: str) -> None:
     first = await alice.send(room, "once", client_msg_id=value)
     assert await alice.send(room, "once", client_msg_id=value) == first
