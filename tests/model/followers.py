@@ -62,6 +62,8 @@ class Follower:
         self.beliefs: dict[str, str] = {}
         self._taken = 0
         self._resumed: cursor.Cursor | None = None
+        """The MsgId that the present chain of connections began with; polls' cursors only go on with it."""
+        self._in_chain: set[str] = set()
         self._highest: dict[str, int] = {}
         self.start_anew()
 
@@ -73,7 +75,9 @@ class Follower:
 
     def connected(self, node: InProcess, reader: Reader | None, resumed: cursor.Cursor | None) -> None:
         """A connection (``reader`` None: a poll) begins, from ``resumed``."""
-        self.node, self.reader, self._resumed = node, reader, resumed
+        self.node, self.reader = node, reader
+        if resumed is None or resumed.msg_id:
+            self._resumed, self._in_chain = resumed, set()
         self._taken, self._highest = 0, {}
 
     def disconnected(self) -> None:
@@ -107,16 +111,17 @@ class Follower:
         assert room.entitles(self.session, seq), f"{self.session} was no member at Seq {seq}"
         assert seq > self._highest.get(identifier, 0), f"Seq {seq} after {self._highest[identifier]}"
         self._highest[identifier] = seq
+        assert msg_id not in self._in_chain, f"twice without a MsgId to resume from: {message}"
         if msg_id in self.seen:
             self._check_repeat(message)
         self.seen[msg_id] = (identifier, seq)
+        self._in_chain.add(msg_id)
         self.cursor = msg_id
 
     def _check_repeat(self, message: dict[str, Any]) -> None:
         """Only a MsgId that resumes may repeat: not in its own conversation, and ten seconds early in others."""
         resumed = self._resumed
         assert resumed is not None, "a repeat without a reconnect"
-        assert resumed.msg_id, f"a repeat after a poll's cursor: {message}"
         own, _ = self.seen[resumed.msg_id]
         assert message["ConversationID"] != own, "a repeat in the cursor's own conversation"
         assert msgid.tick_of(message["MsgId"]) > resumed.tick, "a repeat from long ago"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 import gateway.node
 from conversations import services
@@ -24,7 +24,7 @@ from tests.model.followers import Follower, ModelRoom
 from tests.model.world import World
 
 NAMES = ("alice", "bob", "charlie")
-MAX_ROOMS, MAX_FOLLOWERS, MAX_POLLS = 3, 6, 10
+MAX_ROOMS, MAX_FOLLOWERS, MAX_POLLS = 4, 6, 60
 
 pick = st.integers(0, 59)
 """Chooses among what there is, modulo its number."""
@@ -34,6 +34,22 @@ listeners = st.sampled_from([(0, 1), (0, 1), (0,), (1,), ()])
 
 class Messenger(World):
     """See the module."""
+
+    @initialize()
+    def meet(self) -> None:
+        """Two conversations, and two clients who are in both."""
+        self.start()
+        for _ in range(2):
+            self.create(set(NAMES), 7, (0, 1))
+        self.connect("alice", 0)
+        self.connect("bob", 1)
+
+    def finish(self) -> None:
+        """Whoever is away comes back by polling."""
+        for _ in range(len(self.followers)):
+            if self.has_follower(connected=False):
+                self.poll(0, 0)
+                self.followers.append(self.followers.pop(self.followers.index(self.a_follower(0, connected=False))))
 
     # Conversations
 
@@ -94,6 +110,14 @@ class Messenger(World):
         self.run(work())
 
     @precondition(lambda self: self.rooms)
+    @rule(choice=pick, name=names, kicked=st.booleans(), heard=listeners, count=st.integers(1, 4))
+    def miss_something(self, choice: int, name: str, kicked: bool, heard: tuple[int, ...], count: int) -> None:
+        """A session is away for some messages, which are never to be pushed to it."""
+        self.leave(choice, name, kicked, heard)
+        self.send([(choice, "", heard)] * count)
+        self.join(choice, name, False, heard)
+
+    @precondition(lambda self: self.rooms)
     @rule(choice=pick, is_archived=st.booleans(), heard=listeners)
     def archive(self, choice: int, is_archived: bool, heard: tuple[int, ...]) -> None:
         """A conversation is archived, or is no longer."""
@@ -109,11 +133,15 @@ class Messenger(World):
     # Messages
 
     @precondition(lambda self: self.rooms)
-    @rule(choice=pick, name=st.one_of(names, st.just("")), count=st.integers(1, 3), heard=listeners)
-    def send(self, choice: int, name: str, count: int, heard: tuple[int, ...]) -> None:
-        """One session, or the system, sends some messages."""
-        room, session = self.a_room(choice), self.a_session(name) if name else ""
-        self.run(self.send_all([(room, session)] * count, heard))
+    @rule(sends=st.lists(st.tuples(pick, st.one_of(names, st.just("")), listeners), min_size=1, max_size=5))
+    def send(self, sends: list[tuple[int, str, tuple[int, ...]]]) -> None:
+        """Sessions, or the system, send one after the other; not every node hears of each."""
+        self.run(self.send_in_turn(sends))
+
+    async def send_in_turn(self, sends: list[tuple[int, str, tuple[int, ...]]]) -> None:
+        """(room, sender or nobody, who hears of it), one after the other."""
+        for choice, name, heard in sends:
+            await self.send_all([(self.a_room(choice), self.a_session(name) if name else "")], heard)
 
     @precondition(lambda self: self.rooms)
     @rule(senders=st.lists(st.tuples(pick, names), min_size=2, max_size=12), heard=listeners, returning=pick)
@@ -204,6 +232,14 @@ class Messenger(World):
         """A client loses its connection."""
         self.a_follower(choice, connected=True).disconnected()
 
+    @precondition(lambda self: self.has_follower(connected=True))
+    @rule(choice=pick, index=st.integers(0, 1))
+    def reconnect(self, choice: int, index: int) -> None:
+        """A client loses its connection and comes back at once."""
+        follower = self.a_follower(choice, connected=True)
+        follower.disconnected()
+        self.run(self.resume_on(follower, index))
+
     @precondition(lambda self: self.has_follower(connected=False))
     @rule(choice=pick, index=st.integers(0, 1))
     def resume(self, choice: int, index: int) -> None:
@@ -213,12 +249,13 @@ class Messenger(World):
     @precondition(lambda self: self.has_follower(connected=False))
     @rule(choice=pick, index=st.integers(0, 1))
     def poll(self, choice: int, index: int) -> None:
-        """A client goes on by polling until there is nothing more."""
+        """A client, which sees that there is nothing more when a poll brings nothing."""
         follower, node = self.a_follower(choice, connected=False), self.nodes[index]
         if follower.cursor is None:
             follower.start_anew()
         for _ in range(MAX_POLLS):
             answer = self.run(self.poll_once(follower, node))
+            self.take(follower, answer)
             if not answer["Msg"] and not answer["Event"]:
                 break
         else:
@@ -226,16 +263,36 @@ class Messenger(World):
         if node not in self.stale:
             follower.check_complete()
 
+    @precondition(lambda self: self.rooms and self.has_follower(connected=False))
+    @rule(choice=pick, index=st.integers(0, 1), sends=st.lists(st.tuples(pick, names, listeners), max_size=4))
+    def send_during_a_poll(self, choice: int, index: int, sends: list[tuple[int, str, tuple[int, ...]]]) -> None:
+        """A poll waits while others send; what its node did not hear must come with a later one."""
+        follower, node = self.a_follower(choice, connected=False), self.nodes[index]
+        self.poll(choice, index)
+
+        async def work() -> dict[str, Any]:
+            waiting = asyncio.create_task(self.poll_once(follower, node))
+            # Nothing tells from outside that a poll has begun to wait.
+            while follower.session not in node.hub.sessions and not waiting.done():  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            await self.send_in_turn(sends)
+            return await waiting
+
+        self.take(follower, self.run(work()))
+
     async def poll_once(self, follower: Follower, node: InProcess) -> dict[str, Any]:
-        """One poll; what it brought is checked and its cursor kept."""
+        """One poll, and its answer's ``data``."""
         gateway.node._node = node.node
         resumed = cursor.parse(follower.cursor) if follower.cursor else None
+        follower.connected(node, None, resumed)
         response = await answer_poll(Identity(Caller(follower.session, follower.platform), 2**40), resumed)
         body = json.loads(response.content)
         assert body["code"] == 0
         answer: dict[str, Any] = body["data"]
-        follower.connected(node, None, resumed)
+        return answer
+
+    def take(self, follower: Follower, answer: dict[str, Any]) -> None:
+        """A client checks what a poll brought and keeps its cursor."""
         follower.absorb(answer["Event"] + answer["Msg"], self.allowed(follower.session, {}))
         assert len(answer["Cursor"]) <= cursor.MAX_CHARACTERS
         follower.cursor = answer["Cursor"]
-        return answer

@@ -24,15 +24,18 @@ EXAMPLES = int(os.environ.get("QUICKIM_TEST_EXAMPLES", "40"))
 def test_everybody_gets_everything_that_is_his_in_order_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     use_clock(monkeypatch, CLOCK)
     monkeypatch.setattr("gateway.node._node", None)
-    brief = dataclasses.replace(django_settings.QUICKIM, poll_wait_seconds=0.02)
+    brief = dataclasses.replace(django_settings.QUICKIM, poll_wait_seconds=0.03)
     monkeypatch.setattr(django_settings, "QUICKIM", brief)
+    # Everything that goes in pieces is to go in pieces here too.
+    for piece in ("replay.PAGE_MESSAGES", "repair.FILL_MESSAGES", "transports.poll.MAX_MESSAGES"):
+        monkeypatch.setattr(f"gateway.{piece}", 3)
     number = int(os.environ.get("QUICKIM_TEST_SEED") or secrets.randbits(32))
     try:
         run_state_machine_as_test(
             seed(number)(Messenger),
             settings=settings(
                 max_examples=EXAMPLES,
-                stateful_step_count=30,
+                stateful_step_count=35,
                 deadline=None,
                 print_blob=True,
                 report_multiple_bugs=False,
