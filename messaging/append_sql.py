@@ -11,7 +11,7 @@ from conversations.models import Conversation, Membership
 from messaging import msgid
 from messaging.message import StoredMessage
 from messaging.models import Draft, Message
-from quickim.rest.strict_json import decode_array, encode
+from quickim.rest.strict_json import encode
 
 Key = tuple[int, str, str]
 """(conversation's number, session, client_msg_id)."""
@@ -61,16 +61,15 @@ class Statements(Protocol):
 
 
 class SqliteStatements:
-    """Batches go in and out as one JSON text: the driver gives up Python's lock for every row that it takes or gives,
-    and getting it back from a busy event loop costs more than the row."""
+    """What is asked for goes in as one JSON array; rows are written one by one in a single call."""
 
     def lock_heads(self, ids: set[str]) -> dict[str, Head]:
         """See Statements. The IMMEDIATE transaction has locked everything already."""
         if not ids:
             return {}
         texts = {text.replace("-", ""): text for text in ids}
-        rows = _json_query(
-            f"SELECT json_group_array(json_array({_HEAD_COLUMNS})) FROM {_CONVERSATIONS}"  # noqa: S608  # constants
+        rows = _asked_query(
+            f"SELECT {_HEAD_COLUMNS} FROM {_CONVERSATIONS}"  # noqa: S608  # constants
             " WHERE public_id IN (SELECT value FROM json_each(%s))",
             list(texts),
         )
@@ -80,8 +79,8 @@ class SqliteStatements:
         """See Statements."""
         if not pairs:
             return set()
-        rows = _json_query(
-            "SELECT json_group_array(json_array(m.conversation_id, m.session))"  # noqa: S608  # constants
+        rows = _asked_query(
+            "SELECT m.conversation_id, m.session"  # noqa: S608  # constants
             f" FROM json_each(%s) wanted CROSS JOIN {_MEMBERSHIPS} m"
             " ON m.conversation_id = json_extract(wanted.value, '$[0]')"
             f" AND m.session = json_extract(wanted.value, '$[1]') WHERE m.state = {_ACTIVE}",
@@ -94,8 +93,8 @@ class SqliteStatements:
         if not keys:
             return {}
         return _by_key(
-            _json_query(
-                f"SELECT json_group_array(json_array({_REPEAT_COLUMNS})) FROM json_each(%s) wanted"  # noqa: S608
+            _asked_query(
+                f"SELECT {_REPEAT_COLUMNS} FROM json_each(%s) wanted"  # noqa: S608
                 f" CROSS JOIN {_MESSAGES} m ON m.conversation_id = json_extract(wanted.value, '$[0]')"
                 " AND m.session = json_extract(wanted.value, '$[1]')"
                 " AND m.client_msg_id = json_extract(wanted.value, '$[2]') WHERE NOT (m.client_msg_id = '')",
@@ -110,21 +109,18 @@ class SqliteStatements:
 
     def insert(self, rows: Sequence[tuple[StoredMessage, str]]) -> None:
         """See Statements."""
-        places = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_MESSAGE_COLUMNS)))
-        _execute(
+        _execute_many(
             f"INSERT INTO {_MESSAGES} ({', '.join(_MESSAGE_COLUMNS)})"  # noqa: S608  # constants
-            f" SELECT {places} FROM json_each(%s)",
-            [encode(_values(rows)).decode()],
+            f" VALUES ({', '.join(['%s'] * len(_MESSAGE_COLUMNS))})",
+            _values(rows),
         )
 
     def update_heads(self, heads: Sequence[Head]) -> None:
         """See Statements."""
-        _execute(
-            f"UPDATE {_CONVERSATIONS} SET last_seq = json_extract(n.value, '$[1]'),"  # noqa: S608  # constants
-            " last_msg_id = json_extract(n.value, '$[2]'), last_send_time = json_extract(n.value, '$[3]'),"
-            " last_send_session = json_extract(n.value, '$[4]')"
-            f" FROM json_each(%s) n WHERE {_CONVERSATIONS}.id = json_extract(n.value, '$[0]')",
-            [encode(_head_values(heads)).decode()],
+        _execute_many(
+            f"UPDATE {_CONVERSATIONS} SET last_seq = %s, last_msg_id = %s, last_send_time = %s,"  # noqa: S608
+            " last_send_session = %s WHERE id = %s",
+            [(*values, number) for number, *values in _head_values(heads)],
         )
 
     def commit_may_have_happened(self, error: Exception) -> bool:
@@ -270,16 +266,19 @@ def _query(sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def _json_query(sql: str, wanted: list[Any]) -> list[Any]:
-    """The rows of a statement that takes one JSON array and gives one."""
-    ((text,),) = _query(sql, [encode(wanted).decode()])
-    rows: list[Any] = decode_array(text)
-    return rows
+def _asked_query(sql: str, wanted: list[Any]) -> list[Any]:
+    """The rows of a statement whose one parameter is a JSON array of what is asked for."""
+    return _query(sql, [encode(wanted).decode()])
 
 
 def _execute(sql: str, parameters: Sequence[Any]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
+
+
+def _execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, rows)
 
 
 def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:

@@ -13,13 +13,9 @@ from quickim.errors import InvalidParameter
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
-_array_decoder = msgspec.json.Decoder(list[Any])
 
 encode = _encoder.encode
 """Compact UTF-8 bytes of any tree of dicts, lists, strings, numbers, booleans and None."""
-
-decode_array = _array_decoder.decode
-"""The list that JSON text of our own holds."""
 
 
 def parse_object(raw: bytes | str) -> dict[str, Any]:
