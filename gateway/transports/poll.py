@@ -98,11 +98,12 @@ class PollConnection(Connection):
             self._close_soon()
             return
         tick = msgid.tick_of(frame.msg_id)
+        # Also of one that is not taken: all that lies below it was given, so the next answer has room for it.
+        self._last_tick = tick
         if not self._has_room(frame, tick):
             self._close(level=not self.behind)
             return
         self.known[frame.number] = (frame.seq, tick)
-        self._last_tick = tick
         self.messages.append(frame.body)
         self._bytes += len(frame.body)
         if len(self.messages) >= self._limit or self._bytes >= MAX_BYTES:
