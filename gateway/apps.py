@@ -7,3 +7,9 @@ class GatewayConfig(AppConfig):
     """Tokens, the hub and the transports; it has no models."""
 
     name = "gateway"
+
+    def ready(self) -> None:
+        """What is committed in this process is told to the nodes, also if it is none of them."""
+        from gateway.outside import announce_from_outside  # noqa: PLC0415  # imports models, which are ready only now
+
+        announce_from_outside()

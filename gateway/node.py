@@ -5,26 +5,25 @@ It starts with the first request where the server has no lifespan events (daphne
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 
 from conversations.announcements import ConversationChanged, subscribe
 from gateway.connection import Connection
+from gateway.envelopes import CHANGE, MESSAGES, publish_fact, unpack_change, unpack_messages
 from gateway.hub import Hub
-from gateway.layer import Layer
+from gateway.layer import Layer, key_of
 from gateway.sweep import Sweep
 from messaging.ledger import ledger
-from messaging.message import Committed, MessagesCommitted, StoredMessage
+from messaging.message import MessagesCommitted
 from quickim.database import in_database
 from quickim.errors import Unavailable
 from quickim.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
 
-MAX_SESSIONS_TOLD = 1_000
-"""More sessions than these are not named to the other nodes; they look into the database instead."""
+LOGIN = "login"
 DRAIN_SECONDS = 5.0
 
 
@@ -34,8 +33,8 @@ class Node:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.hub = Hub()
-        self.layer = Layer(self._on_envelope, self._on_layer_return)
         self.sweep = Sweep(self.hub, lambda: self.layer.is_up)
+        self.layer = Layer(self._on_envelope, self.sweep.at_once)
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self._started = asyncio.Event()
@@ -81,64 +80,22 @@ class Node:
     def _tell(self, fact: Any) -> None:
         if isinstance(fact, MessagesCommitted):
             self.hub.receive(fact.committed)
-            if self.layer.is_shared:
-                self.layer.publish("messages", [_packed(item) for item in fact.committed])
         elif isinstance(fact, ConversationChanged):
             self.hub.changed(fact)
-            self.layer.publish("change", _packed_change(fact))
+        publish_fact(self.layer, fact)
 
     def _tell_login(self, connection: Connection) -> None:
         caller = connection.caller
-        self.layer.publish("login", [caller.session, caller.platform, connection.protocol])
+        self.layer.publish(LOGIN, key_of(caller.session), [caller.session, caller.platform, connection.protocol])
 
-    def _on_envelope(self, envelope: dict[str, Any]) -> None:
-        kind, payload = envelope.get("kind"), envelope.get("payload")
-        if kind == "messages":
-            self.hub.receive(_unpacked(payload or ()))
-        elif kind == "change" and isinstance(payload, dict):
-            is_nameless = payload.pop("is_nameless")
-            fact = ConversationChanged(**{**payload, "sessions": tuple(payload["sessions"])})
+    def _on_envelope(self, kind: str, payload: Any) -> None:
+        if kind == MESSAGES:
+            self.hub.receive(unpack_messages(payload))
+        elif kind == CHANGE:
+            fact, is_nameless = unpack_change(payload)
             self.hub.changed(fact, is_nameless=is_nameless)
-        elif kind == "login" and payload:
+        elif kind == LOGIN:
             self.hub.end_older(*payload)
-
-    def _on_layer_return(self) -> None:
-        self.sweep.at_once()
-
-
-def _packed(item: Committed) -> list[Any]:
-    message = item.message
-    return [
-        message.number,
-        message.conversation_id,
-        message.msg_id,
-        message.seq,
-        message.session,
-        message.send_time,
-        message.status,
-        message.type,
-        message.content,
-        item.version,
-    ]
-
-
-def _unpacked(rows: Iterable[list[Any]]) -> list[Committed]:
-    return [Committed(StoredMessage(*row[:-1]), row[-1]) for row in rows]
-
-
-def _packed_change(fact: ConversationChanged) -> dict[str, Any]:
-    is_nameless = len(fact.sessions) > MAX_SESSIONS_TOLD
-    return {
-        "number": fact.number,
-        "conversation_id": fact.conversation_id,
-        "conversation_type": fact.conversation_type,
-        "event": fact.event,
-        "version": fact.version,
-        "at": fact.at,
-        "member_count": fact.member_count,
-        "sessions": [] if is_nameless else list(fact.sessions),
-        "is_nameless": is_nameless,
-    }
 
 
 _node: Node | None = None
@@ -157,6 +114,11 @@ async def ensure_node() -> Node:
             raise
     await _node.started()
     return _node
+
+
+def is_node() -> bool:
+    """Whether this process serves connections."""
+    return _node is not None
 
 
 def node() -> Node:
@@ -182,7 +144,7 @@ async def is_ready() -> dict[str, str]:
         missing["database"] = "does not answer"
     if ledger().is_stuck:
         missing["ledger"] = "its writer hung and was replaced"
-    if not await node().layer.answers():
+    if not node().layer.is_up:
         missing["layer"] = "does not answer"
     return missing
 

@@ -126,15 +126,18 @@ def _refuse_bad_redis_url(url: str) -> None:
         raise ValueError("must not have query parameters that redis-py refuses") from None
 
 
-def channel_layers(urls: tuple[str, ...]) -> dict[str, Any]:
-    """Django's CHANNEL_LAYERS: Redis' publish/subscribe, sharded over `urls`, or this process' memory."""
+def channel_layers(urls: tuple[str, ...], keys: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Django's CHANNEL_LAYERS: Redis' publish/subscribe, sharded over `urls`, or this process' memory.
+
+    With `keys`, the first encrypts what is published, and all of them decrypt.
+    """
     if not urls:
         return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     hosts = [{"address": url, **REDIS_OPTIONS} for url in urls]
     return {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": hosts, "prefix": "quickim"},
+            "CONFIG": {"hosts": hosts, "prefix": "quickim", "symmetric_encryption_keys": list(keys)},
         }
     }
 

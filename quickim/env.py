@@ -28,6 +28,7 @@ __all__ = [
 T = TypeVar("T")
 
 PREFIX = "QUICKIM_"
+PARTITIONS_PER_REDIS = 8
 TEST_PREFIX = "QUICKIM_TEST_"
 """Variables that speak to the test suite; the server passes them over."""
 
@@ -47,6 +48,8 @@ DATABASE_URL = Variable(
     secret=True,
 )
 REDIS_URL = Variable("QUICKIM_REDIS_URL", "", backends.redis_urls, "redis://redis.example.com:6379/0", secret=True)
+LAYER_KEYS = Variable("QUICKIM_LAYER_KEYS", "", v.layer_keys, "<at least 32 random characters>", secret=True)
+LAYER_PARTITIONS = Variable("QUICKIM_LAYER_PARTITIONS", "", v.optional(v.integer(1, 64)), "16")
 SECRET_KEY = Variable("QUICKIM_SECRET_KEY", "", v.secret_key, "<50 random characters>", secret=True)
 JWT_KEYS = Variable("QUICKIM_JWT_KEYS", "", v.jwt_keys, "2025a:<at least 32 random characters>", secret=True)
 # At most ten years, so that `exp` stays a date that every JWT library can represent.
@@ -89,6 +92,8 @@ class Configuration:
     data_dir: Path
     database_url: str | None = field(repr=False)
     redis_urls: tuple[str, ...] = field(repr=False)
+    layer_keys: tuple[str, ...] = field(repr=False)
+    layer_partitions: int
     secret_key: str = field(repr=False)
     jwt_keys: tuple[JwtKey, ...]
     token_ttl_seconds: int
@@ -191,6 +196,8 @@ def read_configuration(environ: Mapping[str, str], base_dir: Path) -> Configurat
         data_dir=data_dir,
         database_url=read(DATABASE_URL),
         redis_urls=read(REDIS_URL),
+        layer_keys=read(LAYER_KEYS),
+        layer_partitions=read(LAYER_PARTITIONS) or _usual_partitions(read(REDIS_URL)),
         secret_key=read(SECRET_KEY) or _generated(SECRET_KEY, data_dir, _new_secret_key),
         jwt_keys=read(JWT_KEYS) or _generated(JWT_KEYS, data_dir, _new_jwt_key),
         token_ttl_seconds=read(TOKEN_TTL_SECONDS),
@@ -215,6 +222,11 @@ def read_configuration(environ: Mapping[str, str], base_dir: Path) -> Configurat
         debug=read(DEBUG),
         generated=generated,
     )
+
+
+def _usual_partitions(redis_urls: tuple[str, ...]) -> int:
+    """One group is one publish a batch; several Redis need enough groups for each to get its share."""
+    return 1 if len(redis_urls) <= 1 else min(64, PARTITIONS_PER_REDIS * len(redis_urls))
 
 
 def _prepare(data_dir: Path, *, with_database: bool) -> None:

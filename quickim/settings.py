@@ -75,7 +75,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASES = backends.databases(QUICKIM.database_url, QUICKIM.data_dir)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CHANNEL_LAYERS = backends.channel_layers(QUICKIM.redis_urls)
+CHANNEL_LAYERS = backends.channel_layers(QUICKIM.redis_urls, QUICKIM.layer_keys)
 
 # Django's own default, 2.5 MB, knows nothing of our limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = QUICKIM.max_body_bytes

@@ -92,6 +92,11 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """A parser for which unset is None."""
+    return lambda text: parse(text) if text else None
+
+
 def seconds(low: float, high: float) -> Callable[[str], float]:
     """A parser of decimal numbers of seconds from `low` to `high`."""
 
@@ -221,6 +226,13 @@ def jwt_keys(text: str) -> tuple[JwtKey, ...]:
     if len({key.kid for key in found}) < len(found):
         raise ValueError("must name every key by a kid of its own")
     return tuple(found)
+
+
+def layer_keys(text: str) -> tuple[str, ...]:
+    """Comma-separated keys that are long enough to encrypt with."""
+    if any(len(key.encode()) < SHORTEST_KEY_BYTES for key in items(text)):
+        raise ValueError(f"must be comma-separated keys of at least {SHORTEST_KEY_BYTES} bytes")
+    return items(text)
 
 
 def api_keys(text: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ set-up. As root, PostgreSQL runs as the user that its wheel makes for it, becaus
 """
 
 import importlib
+import os
 import shutil
 import signal
 import socket
@@ -109,17 +110,45 @@ class Postgres:
 
 
 class Valkey:
-    """A real Valkey without persistence."""
+    """A real Valkey without persistence; it keeps its port over ``stop`` and ``start``."""
 
     def __init__(self) -> None:
-        self._server = ValkeyServer(port=free_port())
+        self.port = free_port()
+        self._server: ValkeyServer | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address in the form QUICKIM_REDIS_URL takes."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._server is not None
+        pid: int = self._server._process.pid
+        return pid
 
     def start(self) -> str:
-        """Runs it and returns its address in the form QUICKIM_REDIS_URL takes."""
+        """Runs it and returns its url."""
+        self._server = ValkeyServer(port=self.port)
         self._server.start()
-        return f"redis://127.0.0.1:{self._server.port}/0"
+        return self.url
+
+    def kill9(self) -> None:
+        """Ends it as a crash would."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.stop()
+
+    def pause(self) -> None:
+        """It keeps its connections and answers nobody."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It goes on after ``pause``."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """Ends it and removes its files."""
-        if self._server.is_running():
+        if self._server is not None:
             self._server.stop()
+            self._server = None

@@ -3,6 +3,7 @@
 import gc
 import socket
 import sys
+import time
 from typing import Any
 
 import uvicorn
@@ -21,8 +22,17 @@ SWITCH_SECONDS = 0.001
 class Server(uvicorn.Server):
     """Says ``bye`` first; uvicorn alone would close WebSockets without a word and wait for streams in vain."""
 
+    turned_at = 0.0
+    """When (monotonic seconds) the event loop last came round; kept ten times a second."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's own heartbeat."""
+        self.turned_at = time.monotonic()
+        return await super().on_tick(counter)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
+        self.turned_at = time.monotonic()
         await super().startup(sockets=sockets)
         # What lives now lives for ever: the collector need not look at it again and again.
         # The ledger's thread gets its turn within a millisecond of asking, instead of five: sends wait for it.

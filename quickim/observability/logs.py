@@ -103,6 +103,8 @@ def logging_configuration(log_format: Literal["console", "json"]) -> dict[str, A
             "uvicorn": routed,
             # Two lines for every WebSocket otherwise; `serve` says itself where it listens.
             "uvicorn.error": {**routed, "level": "WARNING"},
+            # A traceback for every second of an outage; gateway.layer says that Redis is away, and when it is back.
+            "channels_redis": {**routed, "level": "CRITICAL"},
             # Without a handler in reach uvicorn does not even build its access lines.
             "uvicorn.access": {"handlers": [], "level": "CRITICAL", "propagate": False},
         },

@@ -124,6 +124,11 @@ MALFORMED = [
     ("REDIS_URL", "redis://cache:99999/0"),
     ("REDIS_URL", "redis://cache/0?unknown=1"),
     ("REDIS_URL", "redis://cache/0,http://cache"),
+    ("LAYER_KEYS", "short"),
+    ("LAYER_KEYS", "long-enough-to-encrypt-what-is-published,short"),
+    ("LAYER_PARTITIONS", "0"),
+    ("LAYER_PARTITIONS", "65"),
+    ("LAYER_PARTITIONS", "all"),
     ("SECRET_KEY", "short"),
     ("JWT_KEYS", KEY),
     ("JWT_KEYS", "a:short"),
@@ -250,6 +255,19 @@ def test_several_workers_are_fine_with_postgresql_and_redis(tmp_path: Path) -> N
     urls = {"DATABASE_URL": "postgres://db/quickim", "REDIS_URL": "redis://a, redis://b"}
     configuration = configure(tmp_path, WORKERS="2", **urls)
     assert (configuration.workers, configuration.redis_urls) == (2, ("redis://a", "redis://b"))
+
+
+@pytest.mark.parametrize(
+    ("given", "partitions"),
+    [
+        ({}, 1),
+        ({"REDIS_URL": "redis://a"}, 1),
+        ({"REDIS_URL": "redis://a,redis://b"}, 16),
+        ({"REDIS_URL": "redis://a,redis://b", "LAYER_PARTITIONS": "4"}, 4),
+    ],
+)
+def test_several_redis_get_enough_groups_to_share(tmp_path: Path, given: dict[str, str], partitions: int) -> None:
+    assert configure(tmp_path, **given).layer_partitions == partitions
 
 
 @pytest.mark.parametrize("name", ["QUICKIM_MAX_BODY_BYTES", "QUICKIM_OUTBOX_BYTES"])

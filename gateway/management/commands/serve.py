@@ -1,4 +1,4 @@
-"""``manage.py serve``: migrate the embedded database, check, and run uvicorn with the production options."""
+"""``manage.py serve``: migrate the embedded database, check, and run uvicorn, in this process or in several workers."""
 
 from typing import Any
 
@@ -6,9 +6,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway.server.serving import Server, server_config
+from gateway.server.workers import supervise
 
 
 class Command(BaseCommand):
@@ -24,12 +26,14 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
         else:
             self._refuse_unmigrated()
-        connection.close()
-        if configuration.workers > 1:
-            raise CommandError("QUICKIM_WORKERS above 1 is not supported yet by this command.")
+        _close(connection)
         self.stdout.write(self._welcome())
         self.stdout.flush()
-        server = Server(server_config())
+        config = server_config()
+        if configuration.workers > 1:
+            supervise(config, configuration.workers)
+            return
+        server = Server(config)
         server.run()
         if not server.started:
             raise CommandError(f"could not serve at {configuration.bind_host}:{configuration.bind_port}")
@@ -49,9 +53,17 @@ class Command(BaseCommand):
         address = f"http://{f'[{host}]' if ':' in host else host}:{configuration.bind_port}"
         database = "SQLite" if connection.vendor == "sqlite" else "PostgreSQL"
         layer = "Redis" if configuration.redis_urls else "in memory"
+        workers = f", {configuration.workers} workers" if configuration.workers > 1 else ""
         return (
-            f"quickim at {address} ({database}, layer {layer})\n"
+            f"quickim at {address} ({database}, layer {layer}{workers})\n"
             f"  documents  {address}/docs\n"
             f"  a token    python manage.py issue_token --session alice --platform 1\n"
             f"  health     {address}/readyz\n"
         )
+
+
+def _close(database: BaseDatabaseWrapper) -> None:
+    """Give up connections that only this command used: the workers make their own."""
+    database.close()
+    if database.vendor == "postgresql":
+        database.close_pool()  # type: ignore[attr-defined]
