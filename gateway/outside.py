@@ -46,8 +46,6 @@ class Outside:
 
     def end(self) -> None:
         """Tell what is still to be told, for a moment."""
-        if not is_node():
-            ledger().close(END_SECONDS)
         if self._thread is not None and self._loop is not None and self._ending is not None:
             self._loop.call_soon_threadsafe(self._ending.set)
             self._thread.join(END_SECONDS)
@@ -66,4 +64,11 @@ def announce_from_outside() -> None:
     outside = Outside()
     if settings.QUICKIM.redis_urls:
         subscribe(outside.tell)
-    atexit.register(outside.end)
+    atexit.register(_end, outside)
+
+
+def _end(outside: Outside) -> None:
+    if not is_node():
+        # What it commits now is still told.
+        ledger().close(END_SECONDS)
+    outside.end()
