@@ -1,0 +1,237 @@
+"""The exact rules that a run must keep, one function each, named as the table of invariants names them.
+
+Laws: a rule looks at everything and stops at nothing; it reports each violation in words that say where to look.
+``msg_id`` is compared as text, bytewise, as clients do.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.chaos.history import Delivery, History, Membership, Row
+
+SWEEP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule."""
+
+    invariant: str
+    what: str
+
+
+Rule = Callable[[History], Iterator[str]]
+
+
+def i1(history: History) -> Iterator[str]:
+    """Every ok send is in the database with the same MsgId and content."""
+    for send in history.sends:
+        if send.outcome != "ok":
+            continue
+        for msg_id in send.msg_ids:
+            row = history.row_of.get(msg_id)
+            if row is None:
+                yield f"{send.client_msg_id} was acknowledged as {msg_id}, which the database does not hold"
+            elif (row.conversation, row.session, row.content) != (send.conversation, send.session, send.content):
+                yield f"{msg_id} is stored with another conversation, sender or content than was acknowledged"
+
+
+def i2(history: History) -> Iterator[str]:
+    """The database holds nothing that was not sent; a failed send is not in it."""
+    sends = {(send.conversation, send.session, send.client_msg_id): send for send in history.sends}
+    for row in history.rows:
+        send = sends.get((row.conversation, row.session, row.client_msg_id))
+        if send is None:
+            yield f"{row.msg_id} was never sent"
+        elif send.outcome == "failed":
+            yield f"{row.msg_id} is stored, but {send.client_msg_id} was refused"
+        elif send.content != row.content:
+            yield f"{row.msg_id} holds another content than was sent"
+
+
+def i3(history: History) -> Iterator[str]:
+    """One row and one MsgId per client_msg_id."""
+    rows = Counter((row.conversation, row.session, row.client_msg_id) for row in history.rows)
+    for (_, session, client_msg_id), count in rows.items():
+        if count > 1:
+            yield f"{client_msg_id} of {session} is stored {count} times"
+    for send in history.sends:
+        if len(set(send.msg_ids)) > 1:
+            yield f"{send.client_msg_id} was answered with {', '.join(sorted(set(send.msg_ids)))}"
+    for msg_id, count in Counter(row.msg_id for row in history.rows).items():
+        if count > 1:
+            yield f"{msg_id} is the MsgId of {count} messages"
+
+
+def i4(history: History) -> Iterator[str]:
+    """Per connection deliveries of a conversation strictly increase; over connections, first occurrences do."""
+    for (session, conversation), deliveries in history.deliveries_to.items():
+        highest: dict[int, int] = {}
+        seen: set[int] = set()
+        first = 0
+        for delivery in deliveries:
+            if delivery.seq <= highest.get(delivery.connection, 0):
+                yield (
+                    f"connection {delivery.connection} of {session} got Seq {delivery.seq} of {conversation}"
+                    f" after {highest[delivery.connection]}"
+                )
+            highest[delivery.connection] = max(delivery.seq, highest.get(delivery.connection, 0))
+            if delivery.seq not in seen:
+                if delivery.seq < first:
+                    yield f"{session} got Seq {delivery.seq} of {conversation} for the first time after {first}"
+                first = max(first, delivery.seq)
+                seen.add(delivery.seq)
+
+
+def i5(history: History) -> Iterator[str]:
+    """When a message is delivered, every earlier one of that conversation was delivered to that member before."""
+    for (session, conversation), deliveries in history.deliveries_to.items():
+        memberships = history.memberships_of[session, conversation]
+        seen: set[int] = set()
+        complete: dict[int, int] = {}
+        for delivery in deliveries:
+            seen.add(delivery.seq)
+            membership = _membership_at(memberships, delivery.seq)
+            if membership is None:
+                continue  # the tenth rule's matter
+            start = membership.joined_seq
+            level = complete.get(start, start)
+            while level + 1 in seen:
+                level += 1
+            complete[start] = level
+            if level < delivery.seq:
+                yield f"{session} got Seq {delivery.seq} of {conversation} before {level + 1}"
+
+
+def i6(history: History) -> Iterator[str]:
+    """In the end every member has all of his latest membership."""
+    for (session, conversation), memberships in history.memberships_of.items():
+        latest = memberships[-1]
+        got = {delivery.seq for delivery in history.deliveries_to[session, conversation]}
+        missing = [
+            row.seq
+            for row in history.rows_in[conversation]
+            if row.seq > latest.joined_seq and latest.ended_at is None and row.seq not in got
+        ]
+        if missing:
+            yield f"{session} never got {len(missing)} messages of {conversation}, the first with Seq {missing[0]}"
+
+
+def i6_in_time(history: History) -> Iterator[str]:
+    """From heal to the last delivery that was still owed: at most two sweeps and a second."""
+    healed = history.marks.get("healed")
+    if healed is None:
+        return
+    acknowledged = {msg_id: send.ended for send in history.sends for msg_id in send.msg_ids}
+    for (session, msg_id), delivery in first_deliveries(history).items():
+        owed = max(healed, acknowledged.get(msg_id, healed))
+        late = delivery.at - owed
+        if late > 2 * SWEEP_SECONDS + 1 and _was_connected(history, session, owed, delivery.at):
+            yield f"{session} got {msg_id} only {late:.1f} s after all was well again"
+
+
+def i7(history: History) -> Iterator[str]:
+    """What was delivered = history forward = history backward reversed = the database."""
+    for histories in history.histories:
+        stored = tuple(row.msg_id for row in history.rows_in[histories.conversation])
+        if histories.forward != stored:
+            yield f"history forward of {histories.conversation} is not what is stored"
+        if histories.backward[::-1] != stored:
+            yield f"history backward of {histories.conversation} is not what is stored"
+    for delivery in history.deliveries:
+        row = history.row_of.get(delivery.msg_id)
+        if row is None:
+            yield f"{delivery.session} got {delivery.msg_id}, which the database does not hold"
+        elif (row.conversation, row.seq, row.content) != (delivery.conversation, delivery.seq, delivery.content):
+            yield f"{delivery.session} got {delivery.msg_id} with another place or content than is stored"
+
+
+def i8(history: History) -> Iterator[str]:
+    """Nothing appears later below a page already read."""
+    for page in history.pages:
+        if not page.msg_ids:
+            continue
+        now = tuple(
+            row.msg_id
+            for row in history.rows_in[page.conversation]
+            if page.msg_ids[0] <= row.msg_id <= page.msg_ids[-1]
+        )
+        if now != page.msg_ids:
+            news = sorted(set(now) ^ set(page.msg_ids))
+            yield f"a page of {page.conversation} from {page.msg_ids[0]} differs later by {', '.join(news[:3])}"
+
+
+def i9(history: History) -> Iterator[str]:
+    """ok(a) before invoke(b) in one conversation: MsgId(a) < MsgId(b). And Seq order is MsgId order."""
+    for conversation, rows in history.rows_in.items():
+        for before, after in pairwise(rows):
+            if not before.msg_id < after.msg_id:
+                yield f"in {conversation}, Seq {after.seq} has a MsgId that is not above that of Seq {before.seq}"
+        if [row.seq for row in rows] != list(range(1, len(rows) + 1)):
+            yield f"the Seq of {conversation} have holes or repeats"
+    for conversation in {send.conversation for send in history.sends}:
+        known = [send for send in history.sends if send.conversation == conversation and send.outcome == "ok"]
+        by_end = sorted(known, key=lambda send: send.ended)
+        highest, ended = "", 0
+        for send in sorted(known, key=lambda send: send.invoked):
+            while ended < len(by_end) and by_end[ended].ended < send.invoked:
+                highest = max(highest, *by_end[ended].msg_ids)
+                ended += 1
+            if min(send.msg_ids) <= highest:
+                yield f"{send.client_msg_id} began after {highest} was acknowledged, and got {min(send.msg_ids)}"
+
+
+def i10(history: History) -> Iterator[str]:
+    """Nothing committed after a kick reaches the kicked member, and nobody gets what is none of his."""
+    for (session, conversation), deliveries in history.deliveries_to.items():
+        memberships = history.memberships_of[session, conversation]
+        for delivery in deliveries:
+            row = history.row_of.get(delivery.msg_id)
+            if row is not None and not any(_covers(membership, row) for membership in memberships):
+                yield f"{session} got Seq {delivery.seq} of {conversation}, which is outside of all his memberships"
+
+
+def _covers(membership: Membership, row: Row) -> bool:
+    return row.seq > membership.joined_seq and (membership.ended_at is None or row.send_time <= membership.ended_at)
+
+
+def _membership_at(memberships: list[Membership], seq: int) -> Membership | None:
+    return next((membership for membership in reversed(memberships) if membership.joined_seq < seq), None)
+
+
+def _was_connected(history: History, session: str, since: float, until: float) -> bool:
+    """Whether one connection of ``session`` lasted over all that time: a receiver that was away waited for itself."""
+    return any(
+        connection.session == session and connection.opened <= since and connection.closed >= until
+        for connection in history.connections
+    )
+
+
+RULES: dict[str, Rule] = {
+    "I1": i1,
+    "I2": i2,
+    "I3": i3,
+    "I4": i4,
+    "I5": i5,
+    "I6": i6,
+    "I7": i7,
+    "I8": i8,
+    "I9": i9,
+    "I10": i10,
+}
+
+
+def violations(history: History) -> list[Violation]:
+    """All violations of all exact rules."""
+    found = [Violation(name, what) for name, rule in RULES.items() for what in rule(history)]
+    return found + [Violation("I6", what) for what in i6_in_time(history)]
+
+
+def first_deliveries(history: History) -> dict[tuple[str, str], Delivery]:
+    """By (session, MsgId): the first time that it came."""
+    first: dict[tuple[str, str], Delivery] = {}
+    for delivery in sorted(history.deliveries, key=lambda delivery: delivery.at):
+        first.setdefault((delivery.session, delivery.msg_id), delivery)
+    return first
