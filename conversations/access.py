@@ -7,6 +7,7 @@ of one that never was.
 import uuid
 
 from conversations.models import Conversation, Membership
+from quickim.database import locked
 from quickim.errors import ConversationNotFound, NotMember
 from quickim.rest.callers import Caller
 
@@ -37,7 +38,7 @@ def access_conversation(caller: Caller, conversation_id: str, *, lock: bool = Fa
 def find_conversation(conversation_id: str, *, lock: bool = False) -> Conversation:
     """The conversation, whoever asks. Raises ConversationNotFound (unknown or deleted)."""
     rows = Conversation.objects.filter(public_id=parse_conversation_id(conversation_id))
-    conversation = (rows.select_for_update(no_key=True) if lock else rows).first()
+    conversation = (locked(rows) if lock else rows).first()
     if conversation is None or conversation.is_deleted:
         raise ConversationNotFound
     return conversation

@@ -6,7 +6,7 @@ from django.conf import settings
 from rest_framework import serializers
 
 from conversations import selectors, services
-from quickim.database import in_database
+from quickim.database import in_database, in_database_locking
 from quickim.errors import (
     ConversationArchived,
     ConversationNotFound,
@@ -132,7 +132,7 @@ class JoinConversation(Endpoint):
         """``{"ConversationId"}``."""
         if not settings.QUICKIM.public_join:
             raise NotAllowed
-        joined = await in_database(
+        joined = await in_database_locking(
             services.join_conversation, params["conversation_id"], [caller.session], by_himself=True
         )
         return {"ConversationId": str(joined.public_id)}
@@ -166,7 +166,7 @@ class LeaveConversation(Endpoint):
 
     async def call(self, caller: Caller, params: Params) -> Any:
         """``{"ConversationId"}``."""
-        left = await in_database(services.leave_conversation, params["conversation_id"], caller.session)
+        left = await in_database_locking(services.leave_conversation, params["conversation_id"], caller.session)
         return {"ConversationId": str(left.public_id)}
 
 
@@ -192,7 +192,7 @@ class InnerJoinConversation(InnerEndpoint):
 
     async def call(self, caller: Caller, params: Params) -> Any:
         """``{"ConversationId"}``."""
-        joined = await in_database(services.join_conversation, params["conversation_id"], params["sessions"])
+        joined = await in_database_locking(services.join_conversation, params["conversation_id"], params["sessions"])
         return {"ConversationId": str(joined.public_id)}
 
 
@@ -205,7 +205,9 @@ class InnerKickoutConversation(InnerEndpoint):
 
     async def call(self, caller: Caller, params: Params) -> Any:
         """``{"ConversationId", "Failed": [who were no members]}``."""
-        conversation, failed = await in_database(services.kick_out, params["conversation_id"], params["sessions"])
+        conversation, failed = await in_database_locking(
+            services.kick_out, params["conversation_id"], params["sessions"]
+        )
         return {"ConversationId": str(conversation.public_id), "Failed": failed}
 
 
@@ -229,7 +231,7 @@ class InnerSetDeleteConversations(InnerEndpoint):
 
     async def call(self, caller: Caller, params: Params) -> Any:
         """``{"Failed": [ids that do not exist]}``."""
-        failed = await in_database(services.set_deleted, params["conversation_ids"], params["is_delete"])
+        failed = await in_database_locking(services.set_deleted, params["conversation_ids"], params["is_delete"])
         return {"Failed": failed}
 
 
@@ -241,7 +243,7 @@ class InnerSetArchiveConversations(InnerEndpoint):
 
     async def call(self, caller: Caller, params: Params) -> Any:
         """``{"Failed": [ids that do not exist]}``."""
-        failed = await in_database(services.set_archived, params["conversation_ids"], params["is_archive"])
+        failed = await in_database_locking(services.set_archived, params["conversation_ids"], params["is_archive"])
         return {"Failed": failed}
 
 

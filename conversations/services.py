@@ -12,7 +12,7 @@ from django.db import transaction
 from conversations.access import find_conversation, parse_conversation_id
 from conversations.announcements import ConversationChanged, announce
 from conversations.models import Conversation, Membership
-from quickim.database import timely, write_transaction
+from quickim.database import locked, timely, write_transaction
 from quickim.errors import ConversationArchived, ConversationNotFound, RemovedFromConversation
 
 JOINED, LEFT = "conversation.joined", "conversation.left"
@@ -94,7 +94,7 @@ def _change_state(
         except ConversationNotFound:
             failed.append(conversation_id)
     with write_transaction():
-        rows = Conversation.objects.filter(public_id__in=ids).order_by("id").select_for_update(no_key=True)
+        rows = locked(Conversation.objects.filter(public_id__in=ids).order_by("id"))
         found = [row for row in rows if also_deleted or not row.is_deleted]
         changing = [row for row in found if getattr(row, field) != value]
         if changing:

@@ -4,7 +4,8 @@ Laws:
 - A sweep begun at database time T moves the watermark to T - 3 s, once all it found is handed out: appends and changes
   commit within three seconds of their clock reading, so nothing can appear below that any more. A commit that is
   under way for longer holds the watermark back (``settled_clock``).
-- It finds messages by MsgId above the watermark, changes by ``changed_at``; once a minute all heads are compared.
+- It finds messages by MsgId above the watermark, changes by ``changed_at``; once a minute all heads are compared, and
+  the changes of the last minutes looked at again: a product's own transaction may have committed one that late.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SECONDS_WITHOUT_LAYER = 0.5
 FULL_COMPARISON_SECONDS = 60.0
+LOOK_BACK_MICROSECONDS = 180_000_000
 HEADS_PER_QUERY = 1_000
 
 
@@ -46,12 +48,13 @@ class Findings:
     """(conversation's number, member_version) of changed conversations."""
 
 
-def read_findings(tick: int) -> Findings:
-    """All that is new above ``tick``; with 0, only the clock. Synchronous."""
+def read_findings(tick: int, look_back: int = 0) -> Findings:
+    """All that is new above ``tick``, and changes of ``look_back`` microseconds before; with 0, only the clock.
+    Synchronous."""
     settled = settled_clock()
     if not tick:
         return Findings(settled)
-    since = msgid.milliseconds_of(tick) * 1_000
+    since = msgid.milliseconds_of(tick) * 1_000 - look_back
     return Findings(
         settled,
         heads=list(
@@ -110,11 +113,12 @@ class Sweep:
 
     async def once(self) -> None:
         """One sweep. Raises the database's errors."""
-        findings = await in_database(read_findings, self._hub.watermark)
+        is_full = time.monotonic() - self._compared_at > FULL_COMPARISON_SECONDS
+        findings = await in_database(read_findings, self._hub.watermark, LOOK_BACK_MICROSECONDS if is_full else 0)
         repairs = self._hub.repairs
         lagging = self._compare(findings)
         adoptions = self._adopt(findings)
-        if time.monotonic() - self._compared_at > FULL_COMPARISON_SECONDS:
+        if is_full:
             lagging += await self._compare_all()
         await asyncio.gather(*(repairs.level(room) for room in lagging), *map(asyncio.shield, adoptions))
         self._hub.moved(self._reached(findings))

@@ -1,8 +1,9 @@
 """Database work beside the event loop: a bounded set of threads, each with a connection of its own, and one writer.
 
 Laws: nothing on the event loop touches the ORM; a thread gives its connection back after each piece of work, so no
-stream ever holds one; on SQLite all writing transactions of this process stand in one line, because its lock is
-waited for by polling, which starves whoever comes late.
+stream ever holds one, and waits for no lock that a foreign transaction may hold for long; on SQLite all writing
+transactions of this process stand in one line, because its lock is waited for by polling, which starves whoever comes
+late.
 """
 
 import asyncio
@@ -15,11 +16,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connection, transaction
+from django.db import OperationalError, close_old_connections, connection, transaction
+from django.db.models import Model, QuerySet
 
 from quickim.errors import Unavailable
 
 P = ParamSpec("P")
+M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
 THREADS = 4
@@ -27,6 +30,11 @@ MAX_WAITING = 2_000
 MAX_WRITE_SECONDS = 3.0
 """How long a transaction may take from its clock reading to its commit: sweeps rely on it (see gateway.sweep)."""
 
+MAX_LOCK_SECONDS = 3.0
+LOCK_RETRY_SECONDS = 0.05
+LOCK_NOT_AVAILABLE = "55P03"
+
+_waits_for_locks: contextvars.ContextVar[bool] = contextvars.ContextVar("waits_for_locks", default=True)
 _executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 _waiting = 0
 _sqlite_writer = threading.RLock()
@@ -47,6 +55,30 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
         return await asyncio.get_running_loop().run_in_executor(_executor, work)
     finally:
         _waiting -= 1
+
+
+async def in_database_locking(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``in_database`` for work that locks rows (``locked``): what another transaction holds is not waited for on a
+    thread, of which there are few, but asked for again. Raises Unavailable when it is held for too long."""
+    deadline = time.monotonic() + MAX_LOCK_SECONDS
+    while True:
+        token = _waits_for_locks.set(False)
+        try:
+            return await in_database(function, *args, **kwargs)
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            if time.monotonic() > deadline:
+                raise Unavailable({"conversation": "is held by another transaction"}) from None
+        finally:
+            _waits_for_locks.reset(token)
+        await asyncio.sleep(LOCK_RETRY_SECONDS)
+
+
+def locked(rows: QuerySet[M]) -> QuerySet[M]:
+    """``rows``, locked to the end of the transaction in the order that they are in. Raises OperationalError when they
+    are held by another one, at once in ``in_database_locking``."""
+    return rows.select_for_update(no_key=True, nowait=not _waits_for_locks.get())
 
 
 def _run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
