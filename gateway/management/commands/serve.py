@@ -1,5 +1,6 @@
 """``manage.py serve``: migrate the embedded database, check, and run uvicorn, in this process or in several workers."""
 
+import signal
 from typing import Any
 
 from django.conf import settings
@@ -33,6 +34,8 @@ class Command(BaseCommand):
         if configuration.workers > 1:
             supervise(config, configuration.workers)
             return
+        # Nobody is there to begin before this process ends: a restart, if whoever started it wants one.
+        signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
         server = Server(config)
         server.run()
         if not server.started:
