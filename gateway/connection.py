@@ -39,6 +39,7 @@ class Connection:
         "loop",
         "outbox_bytes",
         "replay",
+        "replayed_watermark",
     )
     protocol = ""
 
@@ -53,6 +54,8 @@ class Connection:
         self.floors: dict[int, int] = {}
         """By conversation's number: the client has this and all below, although the hub has not delivered it yet."""
         self.replay: asyncio.Task[None] | None = None
+        self.replayed_watermark = 0
+        """The node's watermark when the replay's last page was asked for: what came below it later is not in there."""
         self._expiry: asyncio.TimerHandle | None = None
         self._over_since = 0.0
 

@@ -2,7 +2,9 @@
 
 A MsgId the client has seen is a cursor: exact in its own conversation, ten seconds early in the others, because
 conversations commit and arrive slightly out of MsgId order. A poll's own cursor is exact everywhere: a watermark (all
-that lies at or below its tick was delivered) and the Seq of each conversation that was delivered past it.
+that lies below it was delivered) and the Seq of each conversation that was delivered past it. The watermark may lie
+within a tick: one batch gives thousands of conversations a message of the same tick, and they must not all need a
+position.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -15,7 +17,9 @@ from messaging import msgid
 MAX_CHARACTERS = 512
 EARLY_MICROSECONDS = 10_000_000
 """How far back a bare MsgId reaches in conversations that are not its own."""
-_FORMAT = 1
+_WHOLE_TICKS, _WITHIN_A_TICK = 1, 2
+"""The two formats: the second has ``low`` after the tick."""
+_LARGEST_LOW = (1 << msgid.LOW_BITS) - 1
 _NOTHING: Mapping[int, int] = {}
 
 
@@ -25,18 +29,25 @@ class BadCursor(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """``tick``: all of it and below was delivered. ``positions`` and ``notices``: by conversation's number, the Seq
-    and the member_version told beyond it. ``msg_id``: the bare MsgId it came from, whose own conversation is exact."""
+    """``tick``: all of it and below was delivered, and of the next tick what lies below ``low``. ``positions`` and
+    ``notices``: by conversation's number, the Seq and the member_version told beyond that. ``msg_id``: the bare MsgId
+    it came from, whose own conversation is exact."""
 
     tick: int
     positions: Mapping[int, int] = field(default_factory=dict)
     notices: Mapping[int, int] = field(default_factory=dict)
     msg_id: str = ""
+    low: int = 0
+
+    @property
+    def watermark(self) -> int:
+        """All MsgIds whose value lies below this one were delivered."""
+        return watermark_after(self.tick) + self.low
 
     @property
     def bound(self) -> str:
-        """The highest MsgId that counts as delivered by the tick alone."""
-        return msgid.after_all(self.tick)
+        """The highest MsgId that counts as delivered by the watermark alone."""
+        return msgid.encode(self.tick + 1, self.low - 1) if self.low else msgid.after_all(self.tick)
 
     @property
     def microseconds(self) -> int:
@@ -46,8 +57,18 @@ class Cursor:
     def encode(self) -> str:
         """The text, 512 characters at most: positions always fit when the caller asked ``fits``; notices that do not
         are left out (the client hears them once more)."""
-        text = _encode(self.tick, self.positions, self.notices)
-        return text if len(text) <= MAX_CHARACTERS else _encode(self.tick, self.positions, _NOTHING)
+        text = _encode(self.tick, self.low, self.positions, self.notices)
+        return text if len(text) <= MAX_CHARACTERS else _encode(self.tick, self.low, self.positions, _NOTHING)
+
+
+def watermark_after(tick: int) -> int:
+    """The watermark below which lies ``tick``, all of it."""
+    return (tick + 1) << msgid.LOW_BITS
+
+
+def cursor_at(watermark: int, positions: Mapping[int, int], notices: Mapping[int, int]) -> Cursor:
+    """The cursor of a watermark that lies above the first tick."""
+    return Cursor((watermark >> msgid.LOW_BITS) - 1, positions, notices, low=watermark & _LARGEST_LOW)
 
 
 def parse(text: str) -> Cursor:
@@ -63,26 +84,30 @@ def parse(text: str) -> Cursor:
     except (BadBase64, ValueError):
         raise BadCursor from None
     reader = _Reader(raw)
-    if reader.number() != _FORMAT:
+    kind = reader.number()
+    if kind not in (_WHOLE_TICKS, _WITHIN_A_TICK):
         raise BadCursor
     tick = reader.number()
-    if tick > msgid.MAX_TICK:
+    low = reader.number() if kind == _WITHIN_A_TICK else 0
+    if tick > msgid.MAX_TICK - bool(low) or low > _LARGEST_LOW:
         raise BadCursor
-    cursor = Cursor(tick, reader.pairs(), reader.pairs())
-    if reader.rest or _encode(cursor.tick, cursor.positions, cursor.notices) != text:
+    cursor = Cursor(tick, reader.pairs(), reader.pairs(), low=low)
+    if reader.rest or _encode(cursor.tick, cursor.low, cursor.positions, cursor.notices) != text:
         raise BadCursor
     return cursor
 
 
 def fits(positions: Mapping[int, int]) -> bool:
     """Whether a cursor with ``positions`` keeps within its 512 characters."""
-    return len(_encode(msgid.MAX_TICK, positions, _NOTHING)) <= MAX_CHARACTERS
+    return len(_encode(msgid.MAX_TICK, _LARGEST_LOW, positions, _NOTHING)) <= MAX_CHARACTERS
 
 
-def _encode(tick: int, positions: Mapping[int, int], notices: Mapping[int, int]) -> str:
+def _encode(tick: int, low: int, positions: Mapping[int, int], notices: Mapping[int, int]) -> str:
     out = bytearray()
-    _put(out, _FORMAT)
+    _put(out, _WITHIN_A_TICK if low else _WHOLE_TICKS)
     _put(out, tick)
+    if low:
+        _put(out, low)
     for pairs in (positions, notices):
         _put(out, len(pairs))
         previous = 0

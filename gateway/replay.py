@@ -31,6 +31,7 @@ async def replay(hub: "Hub", connection: Connection) -> None:
     characters = min(PAGE_CHARACTERS, connection.outbox_bytes)
     try:
         while not connection.ended and (windows := hub.windows(connection)):
+            connection.replayed_watermark = hub.watermark
             try:
                 page = await in_database(read_page, connection.caller.session, windows, PAGE_MESSAGES, characters)
             except (Unavailable, DatabaseError, InterfaceError) as error:

@@ -81,6 +81,12 @@ def tick_of(msg_id: str) -> int:
     return decode(msg_id)[0]
 
 
+def value_of(msg_id: str) -> int:
+    """All 80 bits of a well-formed MsgId, as a number in the same order."""
+    tick, low = decode(msg_id)
+    return tick << LOW_BITS | low
+
+
 def milliseconds_of(tick: int) -> int:
     """Unix milliseconds of ``tick``."""
     return tick >> COUNTER_BITS

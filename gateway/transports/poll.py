@@ -5,6 +5,7 @@ what it says was given is exactly what the answer holds.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections import OrderedDict
 
@@ -13,10 +14,10 @@ from django.http import HttpResponse
 
 from gateway import entrance
 from gateway.connection import Connection
-from gateway.cursor import Cursor, fits
+from gateway.cursor import Cursor, cursor_at, fits, watermark_after
 from gateway.hub import Hub
 from gateway.node import node
-from gateway.resume import SessionLoad
+from gateway.resume import Seat, SessionLoad
 from gateway.tokens import Identity
 from gateway.wire import Farewell, Frame
 from messaging import msgid
@@ -29,18 +30,19 @@ REMEMBERED_SECONDS = 120.0
 REMEMBERED_POLLERS = 10_000
 _FITS_ANYWAY = 30
 """Positions that always fit a cursor."""
-_UNKNOWN_TICK = msgid.MAX_TICK
+_UNKNOWN = watermark_after(msgid.MAX_TICK)
 
 
 class PollConnection(Connection):
-    """A connection that lives for one answer. ``known``: by conversation's number, the Seq given and its tick."""
+    """A connection that lives for one answer. ``known``: by conversation's number, the Seq given and the value of
+    its MsgId."""
 
     __slots__ = (
-        "_base_tick",
+        "_base",
         "_bytes",
         "_hub",
         "_is_closing",
-        "_last_tick",
+        "_last",
         "_limit",
         "_timed_out",
         "answered",
@@ -62,10 +64,10 @@ class PollConnection(Connection):
         self.told: dict[int, tuple[int, int]] = {}
         self.cursor = ""
         self.answered: asyncio.Future[None] = self.loop.create_future()
-        self._base_tick = 0
+        self._base = 0
         self._timed_out = False
         self._bytes = 0
-        self._last_tick = 0
+        self._last = 0
         self._is_closing = False
 
     def start_from(self, loaded: SessionLoad, cursor: Cursor | None) -> None:
@@ -73,16 +75,17 @@ class PollConnection(Connection):
         self.known.clear()
         is_resuming = cursor is not None and not loaded.is_reset
         # A cursor from the future (a made-up MsgId) says no more than "now".
-        now = entrance.covered_tick(loaded)
-        self._base_tick = min(cursor.tick, now) if cursor and is_resuming else self._hub.watermark
+        now = watermark_after(entrance.covered_tick(loaded))
+        self._base = min(cursor.watermark, now) if cursor and is_resuming else watermark_after(self._hub.watermark)
         self.told = dict(loaded.told)
+        base_tick = self._base >> msgid.LOW_BITS
         for seat in loaded.seats:
             position = seat.position if is_resuming else seat.last_seq
             if position < seat.last_seq:
                 if seat.is_exact:
-                    self.known[seat.number] = (position, _UNKNOWN_TICK)
-            elif seat.last_tick > self._base_tick:
-                self.known[seat.number] = (position, seat.last_tick)
+                    self.known[seat.number] = (position, _UNKNOWN)
+            elif seat.last_tick >= base_tick and (value := _value_of_head(seat)) >= self._base:
+                self.known[seat.number] = (position, value)
 
     def push(self, frame: Frame) -> None:
         """See Connection."""
@@ -97,13 +100,13 @@ class PollConnection(Connection):
                 )
             self._close_soon()
             return
-        tick = msgid.tick_of(frame.msg_id)
+        value = msgid.value_of(frame.msg_id)
         # Also of one that is not taken: all that lies below it was given, so the next answer has room for it.
-        self._last_tick = tick
-        if not self._has_room(frame, tick):
+        self._last = value
+        if not self._has_room(frame, value):
             self._close(level=not self.behind)
             return
-        self.known[frame.number] = (frame.seq, tick)
+        self.known[frame.number] = (frame.seq, value)
         self.messages.append(frame.body)
         self._bytes += len(frame.body)
         if len(self.messages) >= self._limit or self._bytes >= MAX_BYTES:
@@ -144,23 +147,24 @@ class PollConnection(Connection):
             self.cursor.encode(),
         )
 
-    def _has_room(self, frame: Frame, tick: int) -> bool:
+    def _has_room(self, frame: Frame, value: int) -> bool:
         if self.messages and self._bytes + len(frame.body) > MAX_BYTES:
             return False
         if frame.number in self.known or len(self.known) < _FITS_ANYWAY:
             return True
-        floor = self._floor(level=not self.behind)
-        explicit = {number: seq for number, (seq, at) in self.known.items() if at > floor}
-        if tick > floor:
+        watermark = self._watermark(level=not self.behind)
+        explicit = {number: seq for number, (seq, at) in self.known.items() if at >= watermark}
+        if value >= watermark:
             explicit[frame.number] = frame.seq
         return fits(explicit)
 
-    def _floor(self, *, level: bool) -> int:
-        """The tick up to which everything was given, in all conversations: the node's watermark, since all up to that
-        was handed out; while a replay is under way no further than its last message, as it goes in MsgId order."""
+    def _watermark(self, *, level: bool) -> int:
+        """Below it everything was given, in all conversations: the node's watermark, since all up to that was handed
+        out; while a replay is under way the one that its page was read at, and no further than its last message, as it
+        goes in MsgId order."""
         if level:
-            return max(self._base_tick, self._hub.watermark)
-        return max(self._base_tick, min(self._hub.watermark, self._last_tick - 1))
+            return max(self._base, watermark_after(self._hub.watermark))
+        return max(self._base, min(watermark_after(self.replayed_watermark), self._last))
 
     def _close_soon(self) -> None:
         """Once all that comes in this turn of the loop is in; a replay in progress fills the answer first."""
@@ -178,11 +182,10 @@ class PollConnection(Connection):
         self._settle(level=level)
 
     def _settle(self, *, level: bool) -> None:
-        floor = self._floor(level=level)
-        positions = {number: seq for number, (seq, tick) in self.known.items() if tick > floor}
-        since = msgid.milliseconds_of(floor) * 1_000
-        notices = {number: version for number, (version, at) in self.told.items() if at > since}
-        self.cursor = Cursor(floor, positions, notices).encode()
+        cursor = cursor_at(self._watermark(level=level), {}, {})
+        positions = {number: seq for number, (seq, value) in self.known.items() if value >= cursor.watermark}
+        notices = {number: version for number, (version, at) in self.told.items() if at > cursor.microseconds}
+        self.cursor = dataclasses.replace(cursor, positions=positions, notices=notices).encode()
         if self.messages or self.events or self._timed_out:
             self._resolve()
         else:
@@ -191,6 +194,11 @@ class PollConnection(Connection):
     def _resolve(self) -> None:
         if not self.answered.done():
             self.answered.set_result(None)
+
+
+def _value_of_head(seat: Seat) -> int:
+    """Of the MsgId of the conversation's last message; before the first, of none."""
+    return seat.last_tick << msgid.LOW_BITS | msgid.low_bits(seat.conversation_type, seat.number)
 
 
 class _Pollers:

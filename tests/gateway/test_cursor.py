@@ -7,32 +7,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cursor import EARLY_MICROSECONDS, MAX_CHARACTERS, BadCursor, Cursor, fits, parse
+from gateway.cursor import EARLY_MICROSECONDS, MAX_CHARACTERS, BadCursor, Cursor, cursor_at, fits, parse
 from messaging import msgid
 
 TICKS = st.integers(0, msgid.MAX_TICK)
 NUMBERS = st.integers(0, 2**63 - 1)
 PAIRS = st.dictionaries(NUMBERS, NUMBERS, max_size=60)
+LOWS = st.integers(0, (1 << msgid.LOW_BITS) - 1)
 FEW = st.dictionaries(st.integers(1, 2**22), st.integers(1, 2**31), max_size=12)
 
 
-@given(TICKS, FEW, FEW)
-def test_what_is_encoded_can_be_read_back(tick: int, positions: dict[int, int], notices: dict[int, int]) -> None:
-    cursor = Cursor(tick, positions, notices)
+@given(TICKS, LOWS, FEW, FEW)
+def test_what_is_encoded_can_be_read_back(
+    tick: int, low: int, positions: dict[int, int], notices: dict[int, int]
+) -> None:
+    cursor = Cursor(tick, positions, notices, low=low if tick < msgid.MAX_TICK else 0)
     text = cursor.encode()
     assert parse(text) == cursor
     assert re.fullmatch(r"[A-Za-z0-9_-]+", text)
 
 
-@given(TICKS, PAIRS, PAIRS)
+@given(st.integers(0, msgid.MAX_TICK - 1), LOWS, PAIRS, PAIRS)
 def test_it_fits_512_characters_when_its_positions_do(
-    tick: int, positions: dict[int, int], notices: dict[int, int]
+    tick: int, low: int, positions: dict[int, int], notices: dict[int, int]
 ) -> None:
-    text = Cursor(tick, positions, notices).encode()
+    text = Cursor(tick, positions, notices, low=low).encode()
     if fits(positions):
         assert len(text) <= MAX_CHARACTERS
         read = parse(text)
-        assert (read.tick, read.positions) == (tick, positions)
+        assert (read.tick, read.low, read.positions) == (tick, low, positions)
         # Notices are left out as a whole, never in part: the client hears them once more.
         assert read.notices in (notices, {})
 
@@ -43,7 +46,7 @@ def test_thirty_ordinary_positions_always_fit(positions: dict[int, int]) -> None
     assert fits(ordinary)
 
 
-@given(TICKS, st.integers(0, (1 << msgid.LOW_BITS) - 1))
+@given(TICKS, LOWS)
 def test_a_msgid_is_a_cursor_ten_seconds_early_in_other_conversations(tick: int, low: int) -> None:
     text = msgid.encode(tick, low)
     cursor = parse(text)
@@ -54,10 +57,20 @@ def test_a_msgid_is_a_cursor_ten_seconds_early_in_other_conversations(tick: int,
     assert cursor.bound <= msgid.after_all(tick)
 
 
-@given(TICKS, st.integers(0, (1 << msgid.LOW_BITS) - 1))
+@given(TICKS, LOWS)
 def test_a_cursors_bound_is_the_last_msgid_of_its_tick(tick: int, low: int) -> None:
     cursor = Cursor(tick)
     assert msgid.encode(tick, low) <= cursor.bound
+    assert msgid.value_of(cursor.bound) == cursor.watermark - 1
+
+
+@given(st.integers(1, msgid.MAX_TICK), LOWS)
+def test_a_watermark_within_a_tick_has_delivered_what_lies_below_it(tick: int, low: int) -> None:
+    watermark = msgid.value_of(msgid.encode(tick, low))
+    cursor = parse(cursor_at(watermark, {}, {}).encode())
+    assert (cursor.watermark, cursor.tick) == (watermark, tick - 1)
+    assert cursor.bound < msgid.encode(tick, low)
+    assert msgid.value_of(cursor.bound) == watermark - 1
     assert tick == msgid.MAX_TICK or cursor.bound < msgid.before_all(tick + 1)
 
 
