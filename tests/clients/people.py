@@ -64,8 +64,12 @@ class Person:
         return [answer["data"] for answer in sorted(socket.answers, key=lambda answer: int(answer["id"]))]
 
     async def listen(self, protoc: Protoc, since: str | None = None) -> Listener:
-        """A connected listener; it is closed together with the api."""
-        return await self._connected(LISTENERS[protoc](self.api.url, self.token, since))
+        """A connected listener; it is closed together with the api. Each poll goes where the api sends it."""
+        api = self.api
+        if protoc == "poll":
+            poller = PollListener(api.url, self.token, since, lambda: api.url, keep_alive=api.keep_alive)
+            return await self._connected(poller)
+        return await self._connected(LISTENERS[protoc](api.url, self.token, since))
 
     async def listen_ws(self, since: str | None = None, **options: Any) -> WsListener:
         """The same, a WebSocket for certain; options are those of ``websockets.connect``."""

@@ -7,6 +7,7 @@ the listener with an error, which also fails the test when its connections are c
 import asyncio
 import json
 import ssl
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import httpx
@@ -171,14 +172,31 @@ class SseListener(Listener):
 
 
 class PollListener(Listener):
-    """A chain of polls, each with the last answer's Cursor. Without one, its "now" is the first one's end."""
+    """A chain of polls, each with the last answer's Cursor. Without one, its "now" is the first one's end.
+
+    ``next_url`` tells each poll where to go; without ``keep_alive`` each is a connection of its own.
+    """
 
     protoc = "poll"
 
-    def __init__(self, url: str, token: str, since: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        since: str | None = None,
+        next_url: Callable[[], str] | None = None,
+        *,
+        keep_alive: bool = True,
+    ) -> None:
         super().__init__(url, token, since)
         self.polls = 0
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(60.0), trust_env=False, verify=PLAIN)
+        self._next_url = next_url or (lambda: url)
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(60.0),
+            trust_env=False,
+            verify=PLAIN,
+            limits=httpx.Limits(max_keepalive_connections=None if keep_alive else 0),
+        )
 
     async def connect(self) -> Self:
         if self.cursor is None:
@@ -201,7 +219,7 @@ class PollListener(Listener):
     async def _poll(self) -> None:
         params = {"protoc": "poll"} | ({} if self.cursor is None else {"since": self.cursor})
         headers = {"Authorization": f"Bearer {self.token}"}
-        response = await self._http.get(f"{self.url}/notify", params=params, headers=headers)
+        response = await self._http.get(f"{self._next_url()}/notify", params=params, headers=headers)
         if response.status_code != httpx.codes.OK:
             raise RefusedError(response.status_code, response.headers, response.content)
         body = response.json()

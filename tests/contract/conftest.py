@@ -1,6 +1,7 @@
 """The cast of the contract tests: alice and bob are members of ``room``, charlie is a stranger.
 
-Names are fresh in every test, so that all tests can share a server.
+Names are fresh in every test, so that all tests can share a server. A test that does not say on which servers it runs
+runs on both back ends.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +10,17 @@ import pytest
 import pytest_asyncio
 
 from tests.clients import Api, Person, Protoc, fresh
-from tests.servers import Server
+from tests.servers import Flavour, Server
+
+BACK_ENDS: tuple[Flavour, ...] = ("embedded", "cluster")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The same contract on SQLite with the in-memory layer and on PostgreSQL with Valkey."""
+    if "server" in metafunc.fixturenames and not any(
+        "server" in marker.args[0] for marker in metafunc.definition.iter_markers("parametrize")
+    ):
+        metafunc.parametrize("server", BACK_ENDS, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,9 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def api(server: Server) -> AsyncIterator[Api]:
-    """The HTTP side of ``server``."""
-    async with Api(server.url) as api:
+async def api(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Api]:
+    """The HTTP side of ``server``, spread over all of its nodes and workers."""
+    urls = [node.url for node in server.nodes]
+    async with Api(*urls, keep_alive=server.flavour != "workers", seed=request.node.name) as api:
         yield api
 
 

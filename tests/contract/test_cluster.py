@@ -8,20 +8,22 @@ import pytest_asyncio
 
 from tests.clients import Api, Person, Protoc, fresh
 from tests.contract.test_conversations import kick
-from tests.servers import Fleet, Server
+from tests.servers import Server
 
-pytestmark = pytest.mark.parametrize("server", ["cluster"], indirect=True)
-
-_SECOND: dict[str, Server] = {}
-"""The node beside each server."""
+pytestmark = pytest.mark.parametrize("server", ["nodes", "daphne nodes"], indirect=True)
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def there(fleet: Fleet, server: Server) -> AsyncIterator[Api]:
-    """The other node; ``api`` is the first."""
-    if server.url not in _SECOND:
-        _SECOND[server.url] = await asyncio.to_thread(fleet.start_beside, server)
-    async with Api(_SECOND[server.url].url) as api:
+async def api(server: Server) -> AsyncIterator[Api]:
+    """One node, and nothing but this one."""
+    async with Api(server.nodes[0].url) as api:
+        yield api
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def there(server: Server) -> AsyncIterator[Api]:
+    """The other node."""
+    async with Api(server.nodes[1].url) as api:
         yield api
 
 

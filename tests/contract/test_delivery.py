@@ -6,12 +6,11 @@ import pytest
 
 from tests.clients import Api, Person, Protoc, fresh
 from tests.contract.test_conversations import archive, delete, kick
+from tests.servers import EVERYWHERE
 
-everywhere = pytest.mark.parametrize("server", ["embedded", "daphne", "cluster"], indirect=True)
-clusters_too = pytest.mark.parametrize("server", ["embedded", "cluster"], indirect=True)
+pytestmark = pytest.mark.parametrize("server", [*EVERYWHERE, "daphne nodes"], indirect=True)
 
 
-@everywhere
 async def test_every_member_receives_a_message_as_history_has_it_its_sender_too(
     alice: Person, bob: Person, room: str, protoc: Protoc
 ) -> None:
@@ -22,7 +21,6 @@ async def test_every_member_receives_a_message_as_history_has_it_its_sender_too(
         assert await listener.message() == stored
 
 
-@clusters_too
 async def test_a_stranger_receives_nothing(alice: Person, charlie: Person, room: str, protoc: Protoc) -> None:
     listener = await charlie.listen(protoc)
     await alice.send(room, "secret")
@@ -31,7 +29,6 @@ async def test_a_stranger_receives_nothing(alice: Person, charlie: Person, room:
     assert listener.notices_of(room) == []
 
 
-@everywhere
 async def test_who_joins_is_live_without_reconnecting_from_his_joining_on(
     alice: Person, charlie: Person, room: str, protoc: Protoc
 ) -> None:
@@ -46,7 +43,6 @@ async def test_who_joins_is_live_without_reconnecting_from_his_joining_on(
     assert [one["Seq"] for one in await listener.messages_in(room, 2)] == [2, 3]
 
 
-@clusters_too
 async def test_who_is_added_by_the_back_end_is_live(
     api: Api, alice: Person, charlie: Person, room: str, protoc: Protoc
 ) -> None:
@@ -56,7 +52,6 @@ async def test_who_is_added_by_the_back_end_is_live(
     assert (await listener.message())["Content"] == "welcome"
 
 
-@clusters_too
 async def test_who_leaves_receives_nothing_more(alice: Person, bob: Person, room: str, protoc: Protoc) -> None:
     listener = await bob.listen(protoc)
     await alice.send(room, "before")
@@ -67,7 +62,6 @@ async def test_who_leaves_receives_nothing_more(alice: Person, bob: Person, room
     assert listener.texts(room) == ["before"]
 
 
-@everywhere
 async def test_who_is_kicked_receives_nothing_more(
     api: Api, alice: Person, bob: Person, room: str, protoc: Protoc
 ) -> None:
@@ -80,7 +74,6 @@ async def test_who_is_kicked_receives_nothing_more(
     assert listener.texts(room) == ["before"]
 
 
-@clusters_too
 async def test_a_kick_amid_traffic_cuts_at_one_seq(api: Api, alice: Person, bob: Person, room: str) -> None:
     listeners = [await bob.listen(protoc) for protoc in ("ws", "sse")]
     sends = asyncio.gather(*(alice.send(room, f"{number}") for number in range(60)))
@@ -95,7 +88,6 @@ async def test_a_kick_amid_traffic_cuts_at_one_seq(api: Api, alice: Person, bob:
         assert listener.of(room)[-1]["MsgId"] <= last, "committed after the kick had been answered"
 
 
-@clusters_too
 async def test_who_returns_receives_from_his_latest_joining_on(
     alice: Person, bob: Person, room: str, protoc: Protoc
 ) -> None:
@@ -108,7 +100,6 @@ async def test_who_returns_receives_from_his_latest_joining_on(
     assert (message["Content"], message["Seq"]) == ("back again", 2)
 
 
-@clusters_too
 async def test_a_conversation_created_while_connected_is_live(alice: Person, bob: Person, protoc: Protoc) -> None:
     listeners = await asyncio.gather(*(who.listen(protoc) for who in (alice, bob)))
     created = (await alice.call("create_conversation", conversation_type=2, sessions=[bob.session])).data
@@ -118,7 +109,6 @@ async def test_a_conversation_created_while_connected_is_live(alice: Person, bob
         assert (message["MsgId"], message["Seq"]) == (sent["MsgID"], 1)
 
 
-@clusters_too
 async def test_a_deleted_conversation_is_silent_until_it_is_restored(
     api: Api, alice: Person, bob: Person, room: str, protoc: Protoc
 ) -> None:
@@ -131,7 +121,6 @@ async def test_a_deleted_conversation_is_silent_until_it_is_restored(
     assert [one["Seq"] for one in await listener.messages_in(room, 2)] == [1, 2]
 
 
-@clusters_too
 async def test_an_archived_conversation_still_delivers_the_system(
     api: Api, bob: Person, room: str, protoc: Protoc
 ) -> None:
@@ -142,7 +131,6 @@ async def test_an_archived_conversation_still_delivers_the_system(
     assert (message["Content"], message["FromSession"]) == ("closed, thank you", "")
 
 
-@everywhere
 async def test_every_connection_of_a_session_gets_everything(alice: Person, bob: Person, room: str) -> None:
     places = [
         bob.listen("ws"),
@@ -163,7 +151,6 @@ async def test_every_connection_of_a_session_gets_everything(alice: Person, bob:
         assert listener.texts(room) == [f"{number}" for number in range(10)]
 
 
-@everywhere
 async def test_a_burst_arrives_complete_and_in_order(alice: Person, bob: Person, room: str, protoc: Protoc) -> None:
     listener = await bob.listen(protoc)
     await alice.pour(room, [f"{number}" for number in range(300)])
@@ -171,7 +158,6 @@ async def test_a_burst_arrives_complete_and_in_order(alice: Person, bob: Person,
     assert [message["Seq"] for message in listener.of(room)] == list(range(1, 301))
 
 
-@everywhere
 async def test_twenty_senders_in_five_conversations_are_one_order_for_all(api: Api) -> None:
     people = [Person(api, fresh(f"person{number}")) for number in range(20)]
     conversations = [await api.conversation(*(who.session for who in people)) for _ in range(5)]

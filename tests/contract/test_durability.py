@@ -58,7 +58,7 @@ class Traffic:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flavour", "kills"), [("embedded", 10), ("cluster", 2)])
+@pytest.mark.parametrize(("flavour", "kills"), [("embedded", 10), ("cluster", 2), ("workers", 2)])
 async def test_kill_9_amid_traffic_loses_no_acknowledged_message_and_doubles_none(
     start_server: Callable[..., Server], flavour: Flavour, kills: int
 ) -> None:

@@ -13,7 +13,7 @@ from tests.clients import Api, Ending, Person, Protoc, fresh, mint
 from tests.clients.api import Answer
 from tests.clients.listener import RefusedError
 from tests.contract.test_connecting import check_bye
-from tests.servers import Server
+from tests.servers import Flavour, Server
 
 patient = pytest.mark.settings(QUICKIM_POLL_WAIT_SECONDS="10")
 limited = pytest.mark.settings(
@@ -157,10 +157,11 @@ def check_stopped(ending: Ending, protoc: Protoc) -> None:
     assert ending.code == (code if protoc == "ws" else None)
 
 
+@pytest.mark.parametrize("flavour", ["embedded", "cluster", "workers"])
 async def test_a_server_asked_to_stop_says_bye_to_everyone_and_loses_nothing(
-    start_server: Callable[..., Server],
+    start_server: Callable[..., Server], flavour: Flavour
 ) -> None:
-    server = start_server(QUICKIM_POLL_WAIT_SECONDS="20")
+    server = start_server(flavour, QUICKIM_POLL_WAIT_SECONDS="20")
     async with Api(server.url) as api:
         alice = Person(api, fresh("alice"))
         room = await api.conversation(alice.session)

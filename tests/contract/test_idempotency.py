@@ -7,11 +7,11 @@ import pytest
 
 from tests.clients import Api, Person, Protoc
 from tests.contract.test_conversations import archive, kick
+from tests.servers import EVERYWHERE
 
-clusters_too = pytest.mark.parametrize("server", ["embedded", "cluster"], indirect=True)
+pytestmark = pytest.mark.parametrize("server", EVERYWHERE, indirect=True)
 
 
-@clusters_too
 async def test_twenty_repeats_at_once_are_one_message_with_one_msgid(alice: Person, bob: Person, room: str) -> None:
     listener = await bob.listen("ws")
     socket = await alice.listen_ws()

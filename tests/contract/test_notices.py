@@ -4,8 +4,13 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
 from tests.clients import Api, Listener, Notice, Person, Protoc, fresh
 from tests.contract.test_conversations import archive, delete, kick
+from tests.servers import EVERYWHERE
+
+pytestmark = pytest.mark.parametrize("server", EVERYWHERE, indirect=True)
 
 CONVERSATION_TYPE = 7
 

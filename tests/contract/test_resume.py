@@ -8,8 +8,10 @@ import pytest
 
 from tests.clients import Api, Message, Person, Protoc, fresh
 from tests.contract.test_conversations import kick
+from tests.servers import EVERYWHERE
 
-clusters_too = pytest.mark.parametrize("server", ["embedded", "cluster"], indirect=True)
+pytestmark = pytest.mark.parametrize("server", [*EVERYWHERE, "daphne nodes"], indirect=True)
+
 PROTOCOLS: tuple[Protoc, ...] = ("ws", "sse", "poll")
 
 
@@ -18,7 +20,6 @@ def sequence(messages: Iterable[Message]) -> list[int]:
     return [message["Seq"] for message in messages]
 
 
-@clusters_too
 async def test_a_bare_msgid_resumes_exactly_in_its_conversation_and_goes_on_live(
     alice: Person, bob: Person, room: str, protoc: Protoc
 ) -> None:
@@ -132,7 +133,6 @@ async def test_no_cursor_brings_anything_of_a_conversation_one_was_kicked_out_of
     assert listener.of(room) == []
 
 
-@clusters_too
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_one_who_roams_between_protocols_ends_with_exactly_history(api: Api, seed: int) -> None:
     choice = random.Random(seed)

@@ -1,15 +1,14 @@
 """What happened to one's conversations while one was away is told first when one returns."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.clients import Api, Listener, Person, Protoc
 from tests.contract.test_conversations import archive, delete, kick
-from tests.servers import Server
+from tests.servers import EVERYWHERE
 
-pytestmark = pytest.mark.parametrize("server", ["embedded", "cluster"], indirect=True)
+pytestmark = pytest.mark.parametrize("server", EVERYWHERE, indirect=True)
 
 Change = Callable[[Api, str, Person], Awaitable[None]]
 
@@ -100,31 +99,3 @@ async def test_a_strict_cursor_does_not_repeat_a_notice_already_told(
     await bob.caught_up(listener)
     await bob.caught_up(listener)
     assert [one["Event"] for one in listener.notices_of(room)] == ["conversation.archived"]
-
-
-async def _manage(server: Server, *arguments: str) -> str:
-    """A management command in a process of its own; its output."""
-    return (await asyncio.to_thread(server.manage, *arguments)).stdout.strip()
-
-
-async def test_what_a_management_command_did_while_away_is_told(
-    server: Server, bob: Person, room: str, protoc: Protoc
-) -> None:
-    before = await was_away(bob, protoc, room)
-    created = await _manage(server, "create_conversation", "--type", "7", "--session", bob.session)
-    await _manage(server, "send_message", "--conversation", created, "from a command")
-    listener = await bob.listen(protoc, since=before.cursor)
-    await listener.notice("conversation.joined", created)
-    assert [message["Content"] for message in await listener.messages_in(created, 1)] == ["from a command"]
-
-
-async def test_what_a_management_command_does_reaches_those_who_are_connected(
-    server: Server, bob: Person, protoc: Protoc
-) -> None:
-    listener = await bob.listen(protoc)
-    created = await _manage(server, "create_conversation", "--type", "7", "--session", bob.session)
-    sent = await _manage(server, "send_message", "--conversation", created, "--session", bob.session, "live")
-    await listener.notice("conversation.joined", created)
-    (message,) = await listener.messages_in(created, 1)
-    assert sent.split() == [message["MsgId"], str(message["SendTime"])]
-    assert (message["Content"], message["FromSession"]) == ("live", bob.session)

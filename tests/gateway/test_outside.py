@@ -44,7 +44,7 @@ async def node(valkey: Valkey) -> AsyncIterator[Node]:
     await node.layer.close()
 
 
-async def test_what_a_product_commits_is_told_at_once_and_before_it_ends(node: Node) -> None:
+async def test_what_a_product_commits_is_told_at_once_and_before_it_ends(transactional_db: None, node: Node) -> None:
     outside = Outside()
     first, last = MessagesCommitted((committed(1), committed(2))), joined(2)
     await in_database(outside.tell, first)
