@@ -40,6 +40,8 @@ class Conversation(models.Model):
     member_count = models.BigIntegerField(default=0)
     first_seq = models.BigIntegerField(default=1)
     """The lowest Seq that is still kept."""
+    pruned_msg_id = BytewiseField(max_length=19, default="", db_default="", blank=True)
+    """The highest MsgId that is not kept any more (the message before ``first_seq``); "" before the first pruning."""
     last_seq = models.BigIntegerField(default=0)
     last_msg_id = BytewiseField(max_length=19, default="", blank=True)
     last_send_time = models.BigIntegerField(default=0)
@@ -57,6 +59,10 @@ class Conversation(models.Model):
                 condition=Q(last_seq=0, last_msg_id="") | Q(last_seq__gt=0) & ~Q(last_msg_id=""),
                 name="conversation_head_is_whole",
             ),
+        ]
+        indexes: ClassVar = [
+            # SQLite's one counter of ticks must not fall back when the highest message is pruned.
+            models.Index(fields=["pruned_msg_id"], condition=~Q(pruned_msg_id=""), name="conversation_pruned"),
         ]
 
     def __str__(self) -> str:

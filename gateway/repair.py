@@ -109,11 +109,21 @@ class Repairs:
             room.waiting[frame.seq] = frame
         first = frames[0].seq if frames else window.high + 1
         if first > before + 1:
-            # What lies before it is not kept any more: those here can only start anew after it.
-            room.delivered = first - 1
-            for connection in list(room.audience):
-                connection.push(reset_notice())
+            self._pass_over(room, before, first - 1)
         self._hub.advance(room)
+
+    def _pass_over(self, room: Room, before: int, last: int) -> None:
+        """What lies above ``before`` up to ``last`` is not kept any more: those here can only go on after it."""
+        room.delivered = last
+        for connection in list(room.audience):
+            if connection.floors.get(room.number, 0) >= last:
+                # He has them, or they are from before his joining.
+                continue
+            if connection.behind:
+                # His replay finds it in its turn, and tells him once.
+                connection.behind.setdefault(room.number, before)
+            else:
+                connection.push(reset_notice())
 
 
 async def _patiently(read: Callable[..., T], *args: Any) -> T:

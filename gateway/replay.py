@@ -1,7 +1,10 @@
 """Bringing a connection level: what it missed, page by page from the database, merged in MsgId order.
 
-Law: bounded memory on every protocol. A page is small, the next is read when the reader has taken this one, and what
-is announced meanwhile is kept as a number only (Connection.behind), to be read in its turn.
+Laws:
+- Bounded memory on every protocol. A page is small, the next is read when the reader has taken this one, and what is
+  announced meanwhile is kept as a number only (Connection.behind), to be read in its turn.
+- No hole without a word: when something was pruned before it was read, the reader is told ``reset`` and starts from
+  now, as if he had come with a cursor that is too old.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ from django.db import DatabaseError, InterfaceError
 
 from gateway.connection import Connection
 from gateway.resume import Page, read_page
-from gateway.wire import TOO_SLOW
+from gateway.wire import TOO_SLOW, reset_notice
 from quickim.database import in_database
 from quickim.errors import Unavailable
 
@@ -38,10 +41,14 @@ async def replay(hub: "Hub", connection: Connection) -> None:
                 logger.warning("A replay waits for the database (%s).", type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            if page.is_pruned:
+                connection.push(reset_notice())
+                connection.behind.clear()
+                break
             if not await _push(connection, page):
                 return
             if page.complete:
-                # What a window holds beyond the page is not his to have, or not kept any more.
+                # What a window holds beyond the page is not his to have.
                 for window in windows:
                     if connection.behind.get(window.number, window.high) < window.high:
                         connection.behind[window.number] = window.high

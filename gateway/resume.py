@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from conversations.models import Conversation, Membership
@@ -21,6 +21,7 @@ from gateway.wire import Frame, conversation_notice, message_frame
 from messaging import msgid
 from messaging.message import StoredMessage
 from messaging.models import Message
+from messaging.positions import SeqAt
 from quickim.database import database_clock
 
 MAX_MISSED = 10_000
@@ -91,9 +92,7 @@ def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
         if row["state"] == ACTIVE:
             seat = _seat(row, cursor, own)
             seats.append(seat)
-            is_reset = is_reset or (
-                not seat.is_deleted and seat.position + 1 < row["conversation__first_seq"] <= seat.last_seq
-            )
+            is_reset = is_reset or (not seat.is_deleted and seat.position + 1 < row["conversation__first_seq"])
         changed_at = max(row["changed_at"], row["conversation__changed_at"])
         if changed_at > since:
             told[row["conversation_id"]] = (row["conversation__member_version"], changed_at)
@@ -114,16 +113,17 @@ def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
 def _rows(session: str, cursor: Cursor | None, since: int) -> Any:
     rows = Membership.objects.filter(Q(changed_at__gt=since) | Q(state=ACTIVE), session=session)
     if cursor:
-        latest = (
-            Message.objects.filter(conversation=OuterRef("conversation"), msg_id__lte=cursor.bound)
-            .order_by("-msg_id")
-            .values("seq")[:1]
+        # Nothing that is kept lies below the cursor: it stands before the first kept message, or, when something that
+        # was pruned lies above it, somewhere before that.
+        earlier = Case(
+            When(conversation__pruned_msg_id__lte=cursor.bound, then=F("conversation__first_seq") - 1),
+            default=F("conversation__first_seq") - 2,
         )
         # Most conversations have nothing new: their head alone tells the position.
         rows = rows.annotate(
             position=Case(
                 When(conversation__last_msg_id__lte=cursor.bound, then=F("conversation__last_seq")),
-                default=Coalesce(Subquery(latest), F("conversation__first_seq") - 1),
+                default=Coalesce(SeqAt(F("conversation_id"), "<=", cursor.bound), earlier),
             )
         )
     else:
@@ -144,6 +144,7 @@ def _rows(session: str, cursor: Cursor | None, since: int) -> Any:
         "conversation__state_version",
         "conversation__member_version",
         "conversation__first_seq",
+        "conversation__pruned_msg_id",
         "conversation__last_seq",
         "conversation__last_msg_id",
     )
@@ -152,10 +153,17 @@ def _rows(session: str, cursor: Cursor | None, since: int) -> Any:
 def _seat(row: dict[str, Any], cursor: Cursor | None, own: Own | None) -> Seat:
     number = row["conversation_id"]
     position, is_exact = row["position"], True
+    pruned_seq, pruned_msg_id = row["conversation__first_seq"] - 1, row["conversation__pruned_msg_id"]
     if own and own.number == number:
         position = own.seq
+    elif cursor and cursor.msg_id and cursor.msg_id == pruned_msg_id:
+        # Its own message is not kept any more, but all after it are.
+        position = pruned_seq
     elif cursor and number in cursor.positions:
         position = cursor.positions[number]
+        if pruned_msg_id <= cursor.bound:
+            # The client has these, or was told that they are lost.
+            position = max(position, pruned_seq)
     else:
         is_exact = cursor is None
     last_seq = row["conversation__last_seq"]
@@ -230,16 +238,19 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Messages in MsgId order over all windows; ``complete``: there are no more of them."""
+    """Messages in MsgId order over all windows; ``complete``: there are no more of them. ``is_pruned``: of some window
+    the first messages are not kept any more, though the session might have had them; then there are no frames."""
 
     frames: Sequence[Frame]
     complete: bool
+    is_pruned: bool = False
 
 
 def read_page(session: str, windows: Sequence[Window], max_messages: int, max_characters: int) -> Page:
     """The first messages, in MsgId order, that lie in ``windows`` and that ``session`` may have as a member now.
 
     At most ``max_messages``, and cut once their contents pass ``max_characters`` (one message comes in any case).
+    Whether all are kept is read in the same statement, so that no pruning comes in between.
     """
     clipped = [(window.number, window.low, min(window.high, window.low + max_messages)) for window in windows]
     message, membership = Message._meta.db_table, Membership._meta.db_table
@@ -247,19 +258,25 @@ def read_page(session: str, windows: Sequence[Window], max_messages: int, max_ch
     source, parameters = _windows_sql(clipped)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH windows(number, low, high) AS ({source}), sized AS ("  # noqa: S608  # table names only
-            " SELECT m.msg_id, c.public_id, sum(length(m.content) + 200) OVER (ORDER BY m.msg_id) AS upto,"
-            " length(m.content) + 200 AS size"
+            f"WITH windows(number, low, high) AS {source}, chosen AS ("  # noqa: S608  # table names only
+            " SELECT m.msg_id, c.public_id"
             f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
             f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number AND NOT c.is_deleted"
-            f" JOIN {message} m ON m.conversation_id = w.number AND m.seq > w.low AND m.seq <= w.high"
-            " AND m.seq > b.joined_seq ORDER BY m.msg_id LIMIT %s)"
-            " SELECT m.conversation_id, s.public_id, m.msg_id, m.seq, m.session, m.send_time, m.status, m.type,"
-            f" m.content, s.upto FROM sized s JOIN {message} m ON m.msg_id = s.msg_id"
-            " WHERE s.upto - s.size < %s ORDER BY m.msg_id",
-            [*parameters, session, max_messages, max_characters],
+            f" {_messages_of_window(message)} ORDER BY m.msg_id LIMIT %s), sized AS ("
+            " SELECT m.conversation_id, n.public_id, m.msg_id, m.seq, m.session, m.send_time, m.status, m.type,"
+            " m.content, sum(length(m.content) + 200) OVER (ORDER BY m.msg_id) AS upto"
+            f" FROM chosen n JOIN {message} m ON m.msg_id = n.msg_id)"
+            " SELECT * FROM sized WHERE upto - length(content) - 200 < %s"
+            " UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE EXISTS (SELECT 1"
+            f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
+            f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number AND NOT c.is_deleted"
+            " WHERE w.low + 1 < c.first_seq AND b.joined_seq + 1 < c.first_seq AND b.joined_seq < w.high)"
+            " ORDER BY 3",
+            [*parameters, session, max_messages, max_characters, session],
         )
         rows = cursor.fetchall()
+    if any(row[0] is None for row in rows):
+        return Page([], complete=False, is_pruned=True)
     complete = len(rows) < max_messages and (not rows or rows[-1][-1] < max_characters)
     return Page([_frame(row[:-1]) for row in rows], complete)
 
@@ -291,9 +308,23 @@ def _as_uuid(public_id: uuid.UUID | str) -> uuid.UUID:
     return public_id if isinstance(public_id, uuid.UUID) else uuid.UUID(public_id)
 
 
+def _messages_of_window(message: str) -> str:
+    """Joins the messages ``m`` of the window ``w`` that the member ``b`` may have, by the index (conversation, seq).
+
+    PostgreSQL must not guess how many they are: over a big conversation it would read all of it, or the whole table. A
+    subquery with a limit leaves it no other way than window by window; the limit itself is never reached.
+    """
+    condition = "m.conversation_id = w.number AND m.seq > w.low AND m.seq <= w.high AND m.seq > b.joined_seq"
+    if connection.vendor == "postgresql":
+        rows = f"SELECT m.msg_id FROM {message} m WHERE {condition} ORDER BY m.seq LIMIT {MAX_MISSED}"  # noqa: S608
+        return f"CROSS JOIN LATERAL ({rows}) m"
+    return f"JOIN {message} m ON {condition}"
+
+
 def _windows_sql(windows: Sequence[tuple[int, int, int]]) -> tuple[str, list[Any]]:
     if connection.vendor == "postgresql":
         columns = [list(column) for column in zip(*windows, strict=True)] or [[], [], []]
-        return "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])", columns
+        # Used twice, PostgreSQL would otherwise plan without knowing how few they are.
+        return "NOT MATERIALIZED (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]))", columns
     rows = ", ".join(["(%s, %s, %s)"] * len(windows))
-    return f"VALUES {rows}", [value for window in windows for value in window]
+    return f"(VALUES {rows})", [value for window in windows for value in window]

@@ -104,7 +104,11 @@ class SqliteStatements:
 
     def common_floor(self) -> int | None:
         """See Statements: one rising counter serves all conversations."""
-        ((highest,),) = _query(f"SELECT max(msg_id) FROM {_MESSAGES}")  # noqa: S608  # constants
+        ((kept, pruned),) = _query(
+            f"SELECT (SELECT max(msg_id) FROM {_MESSAGES}),"  # noqa: S608  # constants
+            f" (SELECT max(pruned_msg_id) FROM {_CONVERSATIONS} WHERE NOT (pruned_msg_id = ''))"
+        )
+        highest = max(kept or "", pruned or "")
         return msgid.tick_of(highest) if highest else 0
 
     def insert(self, rows: Sequence[tuple[StoredMessage, str]]) -> None:

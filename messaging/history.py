@@ -1,13 +1,16 @@
-"""Reading back: every page is one keyset query on the index (conversation, msg_id), never an offset.
+"""Reading back: every page is one keyset query on the index (conversation, seq), never an offset; a MsgId is first
+turned into a Seq (messaging.positions), in the same statement.
 
 Law: membership is checked *after* the page was read, so that whoever is removed meanwhile sees nothing committed later.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from conversations.access import find_conversation, is_member
 from conversations.models import Conversation
 from messaging.models import Message
+from messaging.positions import seq_at
 from quickim.errors import NotMember
 from quickim.rest.callers import Caller
 
@@ -16,6 +19,8 @@ NEIGHBOURS = 30
 COLUMNS = ("msg_id", "session", "send_time", "status", "type", "content", "seq")
 
 MsgObject = dict[str, Any]
+Bound = tuple[str, Literal["<", "<="], str]
+"""A lookup on Seq, and the position it is compared with: below or not above a MsgId."""
 
 
 def msg_object(
@@ -48,35 +53,38 @@ def range_page(
 
     The oldest 1,000 of them, or with ``newest_first`` the newest. Raises ConversationNotFound or NotMember.
     """
-    bounds = {"msg_id__gte": start} if start else {}
+    bounds: list[Bound] = [("seq__gt", "<", start)] if start else []
     if end:
-        bounds["msg_id__lte"] = end
+        bounds.append(("seq__lte", "<=", end))
     messages = _page(caller, conversation_id, bounds, from_end=newest_first, limit=MAX_RANGE + 1)
     return messages[:MAX_RANGE], len(messages) > MAX_RANGE
 
 
 def before(caller: Caller, conversation_id: str, msg_id: str, *, newest_first: bool) -> list[MsgObject]:
     """The 30 nearest strictly before ``msg_id``. Raises ConversationNotFound or NotMember."""
-    return _ordered(_page(caller, conversation_id, {"msg_id__lt": msg_id}, from_end=True), newest_first, True)
+    return _ordered(_page(caller, conversation_id, [("seq__lte", "<", msg_id)], from_end=True), newest_first, True)
 
 
 def after(caller: Caller, conversation_id: str, msg_id: str, *, newest_first: bool) -> list[MsgObject]:
     """The 30 nearest strictly after ``msg_id``. Raises ConversationNotFound or NotMember."""
-    return _ordered(_page(caller, conversation_id, {"msg_id__gt": msg_id}, from_end=False), newest_first, False)
+    return _ordered(_page(caller, conversation_id, [("seq__gt", "<=", msg_id)], from_end=False), newest_first, False)
 
 
 def last(caller: Caller, conversation_id: str, limit: int, *, newest_first: bool) -> list[MsgObject]:
     """The last ``limit`` messages. Raises ConversationNotFound or NotMember."""
-    return _ordered(_page(caller, conversation_id, {}, from_end=True, limit=limit), newest_first, True)
+    return _ordered(_page(caller, conversation_id, [], from_end=True, limit=limit), newest_first, True)
 
 
 def _page(
-    caller: Caller, conversation_id: str, bounds: dict[str, str], *, from_end: bool, limit: int = NEIGHBOURS
+    caller: Caller, conversation_id: str, bounds: Sequence[Bound], *, from_end: bool, limit: int = NEIGHBOURS
 ) -> list[MsgObject]:
     conversation = find_conversation(conversation_id)
     rows = list(
-        Message.objects.filter(conversation=conversation, **bounds)
-        .order_by("-msg_id" if from_end else "msg_id")
+        Message.objects.filter(
+            conversation=conversation,
+            **{lookup: seq_at(conversation.pk, operator, msg_id) for lookup, operator, msg_id in bounds},
+        )
+        .order_by("-seq" if from_end else "seq")
         .values_list(*COLUMNS)[:limit]
     )
     _still_allowed(caller, conversation)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-import gateway.replay
 from gateway.cursor import MAX_CHARACTERS, parse
 from gateway.tokens import Identity
 from gateway.transports.poll import answer_poll
 from messaging.ledger import ledger
 from messaging.message import NewMessage
 from messaging.models import Message
+from quickim.database import in_database
 from quickim.rest.callers import Caller
 from tests.gateway.in_process import InProcess
 
@@ -123,7 +123,7 @@ async def test_what_was_committed_below_a_page_after_it_was_read_is_not_stepped_
     for count in range(4):
         await world.send(here, "alice", str(count))
         world.clock.advance(0.1)
-    read = gateway.replay.in_database
+    read = in_database
 
     async def slow_read(*args: Any) -> Any:
         page = await read(*args)
