@@ -39,6 +39,9 @@ POSTGRESQL_POOL = {
     # A worker has one writer and a few readers; 4 workers stay under PostgreSQL's 100 connections.
     "max_size": 16,
     "timeout": CONNECT_TIMEOUT_SECONDS,
+    # Attempts to connect come at ever longer intervals: whoever wants a connection then begins a new series, instead of
+    # waiting for the next of the old one when the database has long been back.
+    "reconnect_timeout": 2,
     "max_idle": 300,
     "max_lifetime": 1800,
     "name": "quickim",

@@ -100,6 +100,9 @@ REST_FRAMEWORK: dict[str, Any] = {
 # Dotted path of the guard of /inner/*: the apps below the gateway know it only by this name.
 INNER_GUARD = "gateway.guard.guard_inner"
 
+# The same for what `serve` says at the start: the checks are the roof's.
+STARTUP_FINDINGS = "quickim.checks.startup_findings"
+
 SIMPLE_JWT: dict[str, Any] = {
     "ALGORITHM": "HS256",
     # Never SECRET_KEY, with which django-eventstream signs a parameter that overrides user and channels.

@@ -1,0 +1,3 @@
+"""The tag of our own checks: `manage.py check --tag quickim`."""
+
+QUICKIM = "quickim"
