@@ -22,11 +22,15 @@ RETRIED_SQLSTATES = {"40001", "40P01", "55P03"}
 _NUDGES = (0, 1, 16, 256, 4_096, 65_536)
 """How far ticks are raised after each MsgId clash: beyond any burst that the other conversation may have had."""
 _PAUSE_SECONDS = 0.02
+LOST_SQLSTATES = ("08", "57P")
+"""Connection exceptions, and the server's own shutdowns and terminations."""
+MAX_LOSSES = 20
+"""More connections than the pool holds: all of them may have died together."""
 
 
 def append_with_retries(drafts: Sequence[NewMessage], deadline: float) -> list[Outcome]:
     """``append_batch`` until it succeeds or ``deadline`` (monotonic seconds) has passed; never raises."""
-    clashes = 0
+    clashes = losses = 0
     while True:
         try:
             return _finished(drafts, append_batch(drafts, nudge=_NUDGES[clashes]))
@@ -38,6 +42,11 @@ def append_with_retries(drafts: Sequence[NewMessage], deadline: float) -> list[O
             if isinstance(error, DataError) or clashes >= len(_NUDGES):
                 return _isolated(drafts, deadline)
         except (OperationalError, InterfaceError, Unavailable) as error:
+            if _is_lost_connection(error) and losses < MAX_LOSSES and time.monotonic() < deadline:
+                # Before its COMMIT nothing is stored.
+                losses += 1
+                _drop_connection()
+                continue
             if not _is_passing(error):
                 _drop_connection()
                 logger.warning("The database did not take a batch (%s): check it.", type(error).__name__)
@@ -86,6 +95,14 @@ def _is_passing(error: Exception) -> bool:
     if getattr(error.__cause__, "sqlstate", None) in RETRIED_SQLSTATES:
         return True
     return connection.vendor == "sqlite" and any(word in str(error) for word in ("locked", "busy"))
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    """Whether PostgreSQL, or the way to it, was gone when a statement before the COMMIT was sent."""
+    if connection.vendor != "postgresql" or isinstance(error, Unavailable):
+        return False
+    sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
+    return not sqlstate or sqlstate.startswith(LOST_SQLSTATES)
 
 
 def _drop_connection() -> None:

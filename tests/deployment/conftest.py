@@ -19,7 +19,7 @@ PROXIED = {"QUICKIM_TRUSTED_PROXIES": "127.0.0.1/32", "QUICKIM_INNER_ALLOW": "12
 @pytest.fixture(scope="session")
 def nodes(fleet: Fleet) -> tuple[Server, Server]:
     """Two nodes of two workers each, which trust a proxy on this machine; the tests of this folder share them."""
-    first = fleet.shared("cluster", **PROXIED, QUICKIM_WORKERS="2")
+    first = fleet.start("cluster", **PROXIED, QUICKIM_WORKERS="2")
     return first, fleet.start_beside(first)
 
 

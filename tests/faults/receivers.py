@@ -1,0 +1,151 @@
+"""Receivers that come back: each follows one session's stream on one protocol, whatever happens to its connections.
+
+Laws: a receiver resumes with the cursor of the last message it processed, waits as long as a ``bye`` tells it, and goes
+to the next node when one is gone. What a client must not see (a refusal for good, a ``reset``, a wrong shape) raises.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import websockets
+
+from tests.chaos.history import Connection, Delivery
+from tests.clients import Protoc
+from tests.clients.listener import Ending, Listener, Message, Notice, RefusedError
+from tests.clients.protocols import PollListener, SseListener, WsListener
+
+CONNECT_SECONDS = 15.0
+PAUSE_SECONDS = (0.05, 0.25)
+"""Between two attempts, at random."""
+STOP_CODES = range(4500, 5000)
+GONE = (httpx.TransportError, OSError, websockets.InvalidHandshake, EOFError, TimeoutError)
+"""What connecting raises when nobody is there, or not any more."""
+
+
+class _Told(Listener):
+    """Tells of each message the moment it arrives."""
+
+    tell: Callable[[Message], None]
+
+    def _arrived(self, item: dict[str, Any]) -> None:
+        super()._arrived(item)
+        if "MsgId" in item:
+            self.tell(item)
+
+
+class _Ws(_Told, WsListener):
+    """Over a WebSocket."""
+
+
+class _Sse(_Told, SseListener):
+    """As an EventSource."""
+
+
+class _Poll(_Told, PollListener):
+    """By polling."""
+
+
+class Receiver:
+    """See the module. ``numbers`` gives each connection a number of its own among those of all receivers."""
+
+    def __init__(self, session: str, token: str, protoc: Protoc, urls: Sequence[str], first: int, numbers: Any) -> None:
+        self.session, self.protoc = session, protoc
+        self.deliveries: list[Delivery] = []
+        self.connections: list[Connection] = []
+        """Those that ended; ``now`` is the one that has not."""
+        self.byes: list[Notice] = []
+        self.endings: list[Ending] = []
+        self.connected = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self.now: Connection | None = None
+        self._token, self._urls, self._turn, self._numbers = token, urls, first, numbers
+        self._cursor: str | None = None
+        self._seen: set[str] = set()
+        self._choice = random.Random(session)
+
+    async def run(self) -> None:
+        """Receives until cancelled."""
+        while True:
+            node = self._turn % len(self._urls)
+            pause = await self._follow(node)
+            if pause is None:
+                pause = self._choice.uniform(*PAUSE_SECONDS)
+            self._turn += 1
+            await asyncio.sleep(pause)
+
+    def has(self, msg_id: str) -> bool:
+        """Whether this message has come."""
+        return msg_id in self._seen
+
+    async def wait_for(self, msg_id: str) -> None:
+        """Returns when this message has come."""
+        while not self.has(msg_id):
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _follow(self, node: int) -> float | None:
+        """One connection to its end; the seconds that the server asked to wait after it."""
+        number = next(self._numbers)
+        listener = self._listener(self._urls[node], number)
+        connection = Connection(
+            number, self.session, self.protoc, node, time.monotonic(), float("inf"), self._cursor is not None
+        )
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await listener.connect()
+            self.now = connection
+            self.connected.set()
+            ending = await listener.ended(float("inf"))
+        except RefusedError as refused:
+            if refused.status not in (429, 503):
+                raise
+            return None
+        except GONE:
+            return None
+        finally:
+            self._cursor = listener.cursor or self._cursor
+            await listener.close()
+            self.connections.append(replace(connection, closed=time.monotonic()))
+            self.now = None
+        return self._take_ending(listener, ending)
+
+    def _listener(self, url: str, number: int) -> _Told:
+        listener: _Told
+        if self.protoc == "ws":
+            listener = _Ws(url, self._token, self._cursor)
+        elif self.protoc == "sse":
+            listener = _Sse(url, self._token, None, self._cursor)
+        else:
+            listener = _Poll(url, self._token, self._cursor)
+        listener.tell = lambda message: self._take(message, number)
+        return listener
+
+    def _take(self, message: Message, number: int) -> None:
+        self.deliveries.append(
+            Delivery(
+                time.monotonic(),
+                number,
+                self.session,
+                message["ConversationID"],
+                message["Seq"],
+                message["MsgId"],
+                message["Content"],
+            )
+        )
+        self._seen.add(message["MsgId"])
+        self._arrived.set()
+
+    def _take_ending(self, listener: Listener, ending: Ending) -> float | None:
+        self.endings.append(ending)
+        assert not any(notice["Event"] == "reset" for notice in listener.notices), f"a reset: {listener!r}"
+        assert ending.code not in STOP_CODES, f"told to stop: {listener!r}"
+        if ending.bye is None:
+            return None
+        assert ending.bye["Reconnect"], f"told to stop: {listener!r}"
+        self.byes.append(ending.bye)
+        return float(ending.bye["RetryAfterMs"]) / 1_000
