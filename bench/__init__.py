@@ -1,10 +1,12 @@
-"""Benchmarks: what one core of quickim does, against a server that they start themselves.
+"""Benchmarks: what quickim does, against a server, and where it is asked for a PostgreSQL and a Valkey, that they start
+themselves.
 
-One question a script (``sends_http``, ``sends_ws``, ``deliveries_ws``, ``idle_memory``); ``python -m bench``
-runs them.
+One question a script; ``python -m bench`` runs them. On the embedded default (``sends_http``, ``sends_ws``,
+``deliveries_ws``, ``idle_memory``) the server has a core of its own and the load generator another. With several
+workers (``sends_postgres``, ``workers_idle``, ``workers_deliveries``) all share the machine. ``reads_postgres`` calls
+the product's functions without a server.
 
-Laws: the server has a core of its own and the load generator another; every figure is a median of several
-rounds of one run, beside the CPU time of both sides; every round checks that nothing was lost, repeated or
-out of order, and a run that finds such a thing ends with the finding instead of a figure. No figure is ever
-asserted.
+Law: every figure is a median of several rounds of one run, beside the CPU time of all sides; every round under load
+checks that nothing was lost, repeated or out of order, and a run that finds such a thing ends with the finding instead
+of a figure. No figure is ever asserted.
 """

@@ -18,7 +18,17 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench import deliveries_ws, idle_memory, report, sends_http, sends_ws
+from bench import (
+    deliveries_ws,
+    idle_memory,
+    reads_postgres,
+    report,
+    sends_http,
+    sends_postgres,
+    sends_ws,
+    workers_deliveries,
+    workers_idle,
+)
 from bench.alarm import BenchmarkError
 from bench.conditions import conditions
 from bench.plan import Case, Plan, Result
@@ -36,6 +46,10 @@ BENCHMARKS = {
     "sends_ws": Benchmark(sends_ws.QUESTION, sends_ws.run),
     "deliveries_ws": Benchmark(deliveries_ws.QUESTION, deliveries_ws.run),
     "idle_memory": Benchmark(idle_memory.QUESTION, idle_memory.run),
+    "reads_postgres": Benchmark(reads_postgres.QUESTION, reads_postgres.run),
+    "sends_postgres": Benchmark(sends_postgres.QUESTION, sends_postgres.run),
+    "workers_idle": Benchmark(workers_idle.QUESTION, workers_idle.run),
+    "workers_deliveries": Benchmark(workers_deliveries.QUESTION, workers_deliveries.run),
 }
 
 
@@ -47,6 +61,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (default %(default)s)")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for one benchmark (default %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("var/bench"), help="where the report goes (%(default)s)")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="largest table of reads_postgres (%(default)s)")
+    parser.add_argument("--connections", type=int, default=10_000, help="WebSockets of workers_* (%(default)s)")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are {', '.join(BENCHMARKS)})")
@@ -54,7 +70,15 @@ def main() -> int:
         parser.error("at least one round, of more than no seconds")
 
     cores = sorted(os.sched_getaffinity(0))
-    plan = Plan(arguments.rounds, arguments.seconds, server_core=cores[0], generator_core=cores[-1])
+    plan = Plan(
+        arguments.rounds,
+        arguments.seconds,
+        server_core=cores[0],
+        generator_core=cores[-1],
+        output=arguments.output,
+        messages=arguments.messages,
+        connections=arguments.connections,
+    )
     os.sched_setaffinity(0, {plan.generator_core})
     # Thousands of sockets on both sides: the server inherits the limit.
     hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

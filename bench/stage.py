@@ -4,7 +4,7 @@ sent.
 Law: a round's figures cover the time from the first send until everything that belongs to it has arrived.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,13 +25,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stage:
-    """One server's life."""
+    """One server's life. ``backing``: the processes behind it, whose CPU time is told beside its own."""
 
     plan: Plan
     server: Server
     alarm: Alarm
     population: Population
     receipts: Receipts
+    backing: Mapping[str, int]
 
     async def guard(self, work: Awaitable[T], doing: str) -> T:
         """The result of ``work``, unless something fails meanwhile or it takes much longer than a round."""
@@ -46,7 +47,7 @@ class Stage:
     ) -> tuple[Cost, Round]:
         """Lets ``senders`` send for ``seconds``; waits for their answers and all deliveries in ``tally``."""
         due = tally.received if tally else 0
-        meter, round_ = Meter(self.server), Round(seconds)
+        meter, round_ = Meter(self.server, self.backing), Round(seconds)
         for sender in senders:
             sender.start(round_)
         await self.guard(round_.finished(), "waiting for the answers")
@@ -57,12 +58,21 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(plan: Plan) -> AsyncIterator[Stage]:
-    """A stage with a fresh server."""
-    async with serving(plan.server_core) as server:
+async def stage(
+    plan: Plan,
+    *,
+    cores: Collection[int] = (),
+    settings: Mapping[str, str] | None = None,
+    backing: Mapping[str, int] | None = None,
+) -> AsyncIterator[Stage]:
+    """A stage with a fresh server, on ``cores`` instead of the plan's one, with ``settings``.
+
+    ``backing``: processes whose CPU time is told beside the server's, by their name.
+    """
+    async with serving(cores or {plan.server_core}, settings) as server:
         alarm = Alarm()
         try:
-            yield Stage(plan, server, alarm, Population(server.port, alarm), Receipts())
+            yield Stage(plan, server, alarm, Population(server.port, alarm), Receipts(), backing or {})
         except BenchmarkError:
             # What broke a connection says more than the next use of it.
             alarm.raise_first()
