@@ -41,7 +41,7 @@ COMPLAIN_SECONDS = 60.0
 
 class Layer:
     """See the module. ``on_envelope(kind, payload)`` gets what other nodes published; ``on_loss`` is called when
-    something was lost on the way, at the latest when the layer is back."""
+    something was lost on the way: when the layer goes away, and again when it is back."""
 
     def __init__(self, on_envelope: Callable[[str, Any], None], on_loss: Callable[[], None]) -> None:
         self.node_id = uuid.uuid4().hex
@@ -108,10 +108,13 @@ class Layer:
 
     def fails(self, part: Hashable, why: Exception | None = None) -> None:
         """``part`` of the layer does not do its work."""
-        if not self._failing:
+        was_up = self.is_up
+        self._failing.add(part)
+        if was_up:
             reason = type(why).__name__ if why else "nothing comes back"
             logger.warning("The channel layer is away (%s): messages go on through the database. Check Redis.", reason)
-        self._failing.add(part)
+            # Something was lost already, and from now on sweeps come more often.
+            self._on_loss()
 
     def works(self, part: Hashable) -> None:
         """``part`` of the layer does its work, maybe again."""

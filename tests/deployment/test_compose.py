@@ -9,7 +9,6 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
@@ -85,11 +84,9 @@ def test_nobody_reaches_what_is_not_his() -> None:
     assert FILE["networks"]["product"]["internal"] is True
 
 
-def test_inner_is_open_to_the_product_and_to_nobody_behind_nginx(
-    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inner_is_open_to_the_product_and_to_nobody_behind_nginx(tmp_path: Path, settings: Any) -> None:
     read = configuration(tmp_path)
-    monkeypatch.setattr(settings, "QUICKIM", read)
+    settings.QUICKIM = read
     subnets = {
         name: ip_network(filled_in(FILE["networks"][name]["ipam"]["config"][0]["subnet"], {}))
         for name in ("proxy", "product")

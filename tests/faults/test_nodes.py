@@ -62,6 +62,6 @@ def check_repeats(traffic: Traffic) -> None:
         came = [delivery.msg_id for delivery in receiver.deliveries]
         if receiver.protoc == "poll":
             assert len(came) == len(set(came)), f"{receiver.session} got {len(came) - len(set(came))} twice"
-        first = receiver.connections[0].number
+        first = receiver.deliveries[0].connection
         firsts = [delivery.msg_id for delivery in receiver.deliveries if delivery.connection == first]
         assert len(firsts) == len(set(firsts))

@@ -198,9 +198,11 @@ async def test_delay_and_trickle_change_no_byte(echo: tuple[Echo, int], proxy: P
     assert asyncio.get_running_loop().time() - started >= 0.2
     proxy.heal()
     proxy.trickle()
-    client.send(b"slowly")
-    assert await client.hears(b"slowly")
-    assert bytes(echo[0].got) == b"lateslowly"
+    slowly = b"slowly" * 50
+    client.send(slowly)
+    assert await client.hears(slowly)
+    assert bytes(echo[0].got) == b"late" + slowly
+    # Some may meet on the way, but never all.
     assert len(echo[0].chunks) > 2
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import DataError, IntegrityError, OperationalError, connection
 
 from conversations.models import Conversation
 from conversations.services import create_conversation
@@ -132,8 +132,17 @@ def test_but_not_longer_than_the_drafts_can_wait(room: Conversation, monkeypatch
 
 
 def test_a_database_that_is_away_is_told_at_once(room: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = failing(monkeypatch, OperationalError("connection refused"))
+    sizes = failing(monkeypatch, *[OperationalError("connection refused")] * 100)
     assert type(append_with_retries([draft(room)], time.monotonic() + 60)[0]) is Unavailable
+    # On PostgreSQL as many connections as the pool may hold are tried, for they may have died together.
+    assert len(sizes) == (retries.MAX_LOSSES + 1 if connection.vendor == "postgresql" else 1)
+
+
+def test_a_lost_connection_is_not_tried_again_after_the_deadline(
+    room: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = failing(monkeypatch, *[OperationalError("connection refused")] * 100)
+    assert type(append_with_retries([draft(room)], time.monotonic())[0]) is Unavailable
     assert sizes == [1]
 
 
