@@ -142,11 +142,16 @@ class Postgres:
         """The address of one database in the form QUICKIM_DATABASE_URL takes."""
         return f"postgres://postgres:unused@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self) -> str:
-        """Creates an empty database and returns its url."""
+    def new_database(self, template: str | None = None) -> str:
+        """Creates an empty database, or a copy of the one with the url ``template``, and returns its url."""
         name = f"quickim_{uuid4().hex[:12]}"
-        self._administer(f"CREATE DATABASE {name}")
+        of = f" TEMPLATE {template.rpartition('/')[2]}" if template else ""
+        self._administer(f"CREATE DATABASE {name}{of}")
         return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Removes it, whoever is connected to it."""
+        self._administer(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
     def stop(self) -> None:
         """Ends it without waiting for its clients, and removes its files."""

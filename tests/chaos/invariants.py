@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.chaos.history import Delivery, History, Membership, Row
+from tests.chaos.history import History, Membership, Reader
 
 SWEEP_SECONDS = 2.0
 
@@ -66,29 +66,49 @@ def i3(history: History) -> Iterator[str]:
 
 
 def i4(history: History) -> Iterator[str]:
-    """Per connection deliveries of a conversation strictly increase; over connections, first occurrences do."""
-    for (session, conversation), deliveries in history.deliveries_to.items():
+    """Per connection deliveries of a conversation strictly increase, beginning above the cursor that it resumed from;
+    over connections, first occurrences do."""
+    for (reader, conversation), deliveries in history.deliveries_to.items():
         highest: dict[int, int] = {}
         seen: set[int] = set()
         first = 0
         for delivery in deliveries:
             if delivery.seq <= highest.get(delivery.connection, 0):
                 yield (
-                    f"connection {delivery.connection} of {session} got Seq {delivery.seq} of {conversation}"
+                    f"connection {delivery.connection} of {_name(reader)} got Seq {delivery.seq} of {conversation}"
                     f" after {highest[delivery.connection]}"
                 )
             highest[delivery.connection] = max(delivery.seq, highest.get(delivery.connection, 0))
             if delivery.seq not in seen:
                 if delivery.seq < first:
-                    yield f"{session} got Seq {delivery.seq} of {conversation} for the first time after {first}"
+                    yield f"{_name(reader)} got Seq {delivery.seq} of {conversation} for the first time after {first}"
                 first = max(first, delivery.seq)
                 seen.add(delivery.seq)
+    yield from _repeats(history)
+
+
+def _repeats(history: History) -> Iterator[str]:
+    """What a cursor excludes, and came again: of a MsgId, what its own conversation had up to it; of a poll's cursor,
+    all that the connection which got it was given."""
+    given: dict[int, set[str]] = {}
+    for delivery in history.deliveries:
+        given.setdefault(delivery.connection, set()).add(delivery.msg_id)
+    for reader, connections in history.connections_of.items():
+        for before, connection in zip([None, *connections], connections, strict=False):
+            named = history.row_of.get(connection.cursor)
+            excluded: set[str] = set()
+            if named is not None:
+                excluded = {row.msg_id for row in history.rows_in[named.conversation] if row.seq <= named.seq}
+            elif before is not None and before.protocol == "poll" and before.left_with == connection.cursor:
+                excluded = given.get(before.number, set())
+            if again := sorted(excluded & given.get(connection.number, set())):
+                yield f"connection {connection.number} of {_name(reader)} got {again[0]}, which its cursor excludes"
 
 
 def i5(history: History) -> Iterator[str]:
-    """When a message is delivered, every earlier one of that conversation was delivered to that member before."""
-    for (session, conversation), deliveries in history.deliveries_to.items():
-        memberships = history.memberships_of[session, conversation]
+    """When a message is delivered, every earlier one of that conversation was delivered to that reader before."""
+    for (reader, conversation), deliveries in history.deliveries_to.items():
+        memberships = history.memberships_of[reader.session, conversation]
         seen: set[int] = set()
         complete: dict[int, int] = {}
         for delivery in deliveries:
@@ -102,34 +122,45 @@ def i5(history: History) -> Iterator[str]:
                 level += 1
             complete[start] = level
             if level < delivery.seq:
-                yield f"{session} got Seq {delivery.seq} of {conversation} before {level + 1}"
+                yield f"{_name(reader)} got Seq {delivery.seq} of {conversation} before {level + 1}"
 
 
 def i6(history: History) -> Iterator[str]:
     """In the end every member has all of his latest membership."""
     for (session, conversation), memberships in history.memberships_of.items():
         latest = memberships[-1]
-        got = {delivery.seq for delivery in history.deliveries_to[session, conversation]}
-        missing = [
-            row.seq
-            for row in history.rows_in[conversation]
-            if row.seq > latest.joined_seq and latest.ended_at is None and row.seq not in got
-        ]
-        if missing:
-            yield f"{session} never got {len(missing)} messages of {conversation}, the first with Seq {missing[0]}"
+        if latest.ended_seq is not None:
+            continue
+        for reader in history.connections_of:
+            if reader.session != session:
+                continue
+            got = {delivery.seq for delivery in history.deliveries_to.get((reader, conversation), ())}
+            missing = [
+                row.seq for row in history.rows_in[conversation] if row.seq > latest.joined_seq and row.seq not in got
+            ]
+            if missing:
+                yield f"{_name(reader)} never got {len(missing)} messages of {conversation}, first Seq {missing[0]}"
 
 
 def i6_in_time(history: History) -> Iterator[str]:
     """From heal to the last delivery that was still owed: at most two sweeps and a second."""
+    longest, what = slowest_after_heal(history)
+    if longest > 2 * SWEEP_SECONDS + 1:
+        yield f"{what} only {longest:.1f} s after all was well again"
+
+
+def slowest_after_heal(history: History) -> tuple[float, str]:
+    """The longest time that a reader who stayed connected waited for what was owed to him, from the heal on."""
     healed = history.marks.get("healed")
+    longest, what = 0.0, "nothing"
     if healed is None:
-        return
-    acknowledged = {msg_id: send.ended for send in history.sends for msg_id in send.msg_ids}
-    for (session, msg_id), delivery in first_deliveries(history).items():
-        owed = max(healed, acknowledged.get(msg_id, healed))
+        return longest, what
+    for (reader, msg_id), delivery in history.first_deliveries.items():
+        owed = max(healed, history.acknowledged_at.get(msg_id, healed))
         late = delivery.at - owed
-        if late > 2 * SWEEP_SECONDS + 1 and _was_connected(history, session, owed, delivery.at):
-            yield f"{session} got {msg_id} only {late:.1f} s after all was well again"
+        if late > longest and history.was_connected(reader, owed, delivery.at):
+            longest, what = late, f"{_name(reader)} got {msg_id}"
+    return longest, what
 
 
 def i7(history: History) -> Iterator[str]:
@@ -185,28 +216,20 @@ def i9(history: History) -> Iterator[str]:
 
 def i10(history: History) -> Iterator[str]:
     """Nothing committed after a kick reaches the kicked member, and nobody gets what is none of his."""
-    for (session, conversation), deliveries in history.deliveries_to.items():
-        memberships = history.memberships_of[session, conversation]
+    for (reader, conversation), deliveries in history.deliveries_to.items():
+        memberships = history.memberships_of[reader.session, conversation]
         for delivery in deliveries:
             row = history.row_of.get(delivery.msg_id)
-            if row is not None and not any(_covers(membership, row) for membership in memberships):
-                yield f"{session} got Seq {delivery.seq} of {conversation}, which is outside of all his memberships"
-
-
-def _covers(membership: Membership, row: Row) -> bool:
-    return row.seq > membership.joined_seq and (membership.ended_at is None or row.send_time <= membership.ended_at)
+            if row is not None and not any(membership.covers(row.seq) for membership in memberships):
+                yield f"{_name(reader)} got Seq {delivery.seq} of {conversation}, outside of all his memberships"
 
 
 def _membership_at(memberships: list[Membership], seq: int) -> Membership | None:
     return next((membership for membership in reversed(memberships) if membership.joined_seq < seq), None)
 
 
-def _was_connected(history: History, session: str, since: float, until: float) -> bool:
-    """Whether one connection of ``session`` lasted over all that time: a receiver that was away waited for itself."""
-    return any(
-        connection.session == session and connection.opened <= since and connection.closed >= until
-        for connection in history.connections
-    )
+def _name(reader: Reader) -> str:
+    return reader.receiver or reader.session
 
 
 RULES: dict[str, Rule] = {
@@ -227,11 +250,3 @@ def violations(history: History) -> list[Violation]:
     """All violations of all exact rules."""
     found = [Violation(name, what) for name, rule in RULES.items() for what in rule(history)]
     return found + [Violation("I6", what) for what in i6_in_time(history)]
-
-
-def first_deliveries(history: History) -> dict[tuple[str, str], Delivery]:
-    """By (session, MsgId): the first time that it came."""
-    first: dict[tuple[str, str], Delivery] = {}
-    for delivery in sorted(history.deliveries, key=lambda delivery: delivery.at):
-        first.setdefault((delivery.session, delivery.msg_id), delivery)
-    return first

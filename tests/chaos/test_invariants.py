@@ -34,8 +34,8 @@ def good() -> History:
         rows=[a_row(number) for number in (1, 2, 3)],
         deliveries=[a_delivery(1), a_delivery(2), a_delivery(2, 2, 2.9), a_delivery(3, 2)],
         connections=[
-            Connection(1, "bob", "ws", 0, 0.0, 2.5, resumed=False),
-            Connection(2, "bob", "sse", 1, 2.6, 30.0, resumed=True),
+            Connection(1, "bob", "ws", 0, 0.0, 2.5, left_with="M1"),
+            Connection(2, "bob", "sse", 1, 2.6, 30.0, cursor="M1"),
         ],
         pages=[Page(2.3, ROOM, ("M1", "M2"))],
         memberships=[Membership(ROOM, "bob", 0)],
@@ -80,6 +80,17 @@ def with_a_hole(history: History) -> None:
     history.deliveries = [a_delivery(1), a_delivery(3, 2), a_delivery(2, 3, 4.0)]
 
 
+def from_the_cursor_itself(history: History) -> None:
+    """The message that the cursor names comes again."""
+    history.deliveries = [a_delivery(1), a_delivery(1, 2, 2.7), a_delivery(2, 2, 2.8), a_delivery(3, 2)]
+
+
+def a_poll_twice(history: History) -> None:
+    """A poll brings what its cursor says was taken."""
+    first, second = history.connections
+    history.connections = [replace(first, protocol="poll", left_with="C"), replace(second, cursor="C")]
+
+
 def never_delivered(history: History) -> None:
     """The last message does not come."""
     history.deliveries = list(history.deliveries)[:3]
@@ -122,7 +133,7 @@ def seq_against_msg_id(history: History) -> None:
 
 def after_a_kick(history: History) -> None:
     """Bob is kicked between the second and the third message, and gets the third."""
-    history.memberships = [Membership(ROOM, "bob", 0, ended_at=2_500_000)]
+    history.memberships = [Membership(ROOM, "bob", 0, ended_seq=2)]
 
 
 def before_joining(history: History) -> None:
@@ -136,6 +147,8 @@ BAD: list[tuple[str, Callable[[History], None]]] = [
     ("I2", with_a_refused_row),
     ("I3", stored_twice),
     ("I4", out_of_order),
+    ("I4", from_the_cursor_itself),
+    ("I4", a_poll_twice),
     ("I5", with_a_hole),
     ("I6", never_delivered),
     ("I6", delivered_late),
@@ -170,7 +183,7 @@ def test_a_violation_names_only_its_rule(spoil: Callable[[History], None]) -> No
 
 def test_a_member_who_joins_again_is_owed_only_his_latest_membership() -> None:
     history = good()
-    history.memberships = [Membership(ROOM, "bob", 0, ended_at=1_500_000), Membership(ROOM, "bob", 2)]
+    history.memberships = [Membership(ROOM, "bob", 0, ended_seq=1), Membership(ROOM, "bob", 2)]
     history.deliveries = [a_delivery(1), a_delivery(3, 2)]
     assert violations(history) == []
 
@@ -178,5 +191,5 @@ def test_a_member_who_joins_again_is_owed_only_his_latest_membership() -> None:
 def test_who_was_away_is_not_late() -> None:
     history = good()
     delivered_late(history)
-    history.connections = [Connection(2, "bob", "ws", 0, 28.0, 30.0, resumed=True)]
+    history.connections = [Connection(2, "bob", "ws", 0, 28.0, 30.0, cursor="M1")]
     assert violations(history) == []

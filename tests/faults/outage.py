@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.history import History
+from tests.chaos.limits import percentile
 from tests.databases import Postgres
 from tests.faults.site import Site
-from tests.faults.traffic import Traffic, ok_share, percentile
+from tests.faults.traffic import Traffic, ok_share
 
 CALM_SECONDS: Final = 10.0
 """How long the time before the outage lasts, and the one after it."""

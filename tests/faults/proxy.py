@@ -23,6 +23,7 @@ BOTH_WAYS: Final[tuple[Way, Way]] = ("to_server", "to_client")
 Cut = Literal["before the server has it", "after the server answered"]
 CHUNK_BYTES: Final = 65536
 CALL_SECONDS: Final = 10.0
+TEAR_SECONDS: Final = 0.02
 
 
 class Link:
@@ -54,12 +55,13 @@ class Proxy:
         self._target_port = target_port
         self._make_spotter = spotter
         self.count: Counter[str] = Counter()
-        """Chunks ``held``, ``delayed`` and ``trickled``, connections ``reset`` and ``cut``."""
+        """Chunks ``held``, ``delayed`` and ``trickled``, connections ``reset``, ``cut`` and ``torn``."""
         self._latency_seconds = 0.0
         self._trickles = False
         self._closed_ways: tuple[Way, ...] = ()
         """For connections to come, too."""
         self._cuts: list[Cut] = []
+        self._tears = 0
         self._links: set[Link] = set()
         # Bound, but not listening: keeps the port while connections are refused.
         self._place = self._bound(0)
@@ -121,6 +123,10 @@ class Proxy:
         """The next connections whose client sends what the spotter looks for are reset in that moment."""
         self._do(self._arm([how] * times))
 
+    def tear(self, times: int = 1) -> None:
+        """The next connections whose server sends something are reset amid it."""
+        self._do(self._set("_tears", times))
+
     # On the proxy's own loop
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -158,7 +164,7 @@ class Proxy:
         return len(links)
 
     async def _heal(self) -> None:
-        self._latency_seconds, self._trickles, self._closed_ways, self._cuts = 0.0, False, (), []
+        self._latency_seconds, self._trickles, self._closed_ways, self._cuts, self._tears = 0.0, False, (), [], 0
         for link in self._links:
             for gate in link.flows.values():
                 gate.set()
@@ -210,6 +216,9 @@ class Proxy:
                     await asyncio.sleep(self._latency_seconds)
                 if not self._lets_pass(link, way, chunk):
                     return
+                if self._tears and way == "to_client" and len(chunk) > 1:
+                    await self._tear(link, chunk)
+                    return
                 await self._write(writer, chunk)
             # The end takes the same way as the bytes.
             await link.flows[way].wait()
@@ -228,6 +237,15 @@ class Proxy:
             writer.write(chunk[position : position + 1])
             await writer.drain()
             await asyncio.sleep(0)  # a segment of its own
+
+    async def _tear(self, link: Link, chunk: bytes) -> None:
+        self._tears -= 1
+        self.count["torn"] += 1
+        link.client.write(chunk[: len(chunk) // 2])
+        await link.client.drain()
+        # A reset throws away what its receiver has not read yet.
+        await asyncio.sleep(TEAR_SECONDS)
+        link.reset()
 
     def _lets_pass(self, link: Link, way: Way, chunk: bytes) -> bool:
         """Whether ``chunk`` goes on; if not, its connection is reset."""

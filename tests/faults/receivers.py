@@ -9,12 +9,13 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import httpx
 import websockets
 
-from tests.chaos.history import Connection, Delivery
+from tests.chaos.history import Connection, Delivery, digest
 from tests.clients import Protoc
 from tests.clients.listener import Ending, Listener, Message, Notice, RefusedError
 from tests.clients.protocols import PollListener, SseListener, WsListener
@@ -51,10 +52,22 @@ class _Poll(_Told, PollListener):
 
 
 class Receiver:
-    """See the module. ``numbers`` gives each connection a number of its own among those of all receivers."""
+    """See the module. ``numbers`` gives each connection a number of its own among those of all receivers.
 
-    def __init__(self, session: str, token: str, protoc: Protoc, urls: Sequence[str], first: int, numbers: Any) -> None:
-        self.session, self.protoc = session, protoc
+    ``mint`` makes the token of each connection; ``name`` tells several receivers of one session apart.
+    """
+
+    def __init__(
+        self,
+        session: str,
+        mint: Callable[[], str],
+        protoc: Protoc,
+        urls: Sequence[str],
+        first: int,
+        numbers: Any,
+        name: str = "",
+    ) -> None:
+        self.session, self.protoc, self.name = session, protoc, name or session
         self.deliveries: list[Delivery] = []
         self.connections: list[Connection] = []
         """Those that ended; ``now`` is the one that has not."""
@@ -63,20 +76,31 @@ class Receiver:
         self.connected = asyncio.Event()
         self._arrived = asyncio.Event()
         self.now: Connection | None = None
-        self._token, self._urls, self._turn, self._numbers = token, urls, first, numbers
+        self._mint, self._urls, self._turn, self._numbers = mint, urls, first, numbers
         self._cursor: str | None = None
         self._seen: set[str] = set()
-        self._choice = random.Random(session)
+        self._choice = random.Random(self.name)
 
     async def run(self) -> None:
         """Receives until cancelled."""
         while True:
-            node = self._turn % len(self._urls)
-            pause = await self._follow(node)
+            pause = await self._follow(self._choose())
             if pause is None:
                 pause = self._choice.uniform(*PAUSE_SECONDS)
             self._turn += 1
             await asyncio.sleep(pause)
+
+    def _choose(self) -> int:
+        """The node, and the protocol, of the next connection."""
+        return self._turn % len(self._urls)
+
+    def _stay_seconds(self) -> float:
+        """How long the next connection lasts if nothing else ends it."""
+        return float("inf")
+
+    def _renews(self, refused: RefusedError) -> bool:
+        """Whether the next connection may be taken in spite of this."""
+        return refused.status in (429, 503)
 
     def has(self, msg_id: str) -> bool:
         """Whether this message has come."""
@@ -92,17 +116,18 @@ class Receiver:
         """One connection to its end; the seconds that the server asked to wait after it."""
         number = next(self._numbers)
         listener = self._listener(self._urls[node], number)
-        connection = Connection(
-            number, self.session, self.protoc, node, time.monotonic(), float("inf"), self._cursor is not None
+        opened = Connection(
+            number, self.session, self.protoc, node, time.monotonic(), inf, self._cursor or "", receiver=self.name
         )
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await listener.connect()
-            self.now = connection
+            self.now = opened
             self.connected.set()
-            ending = await listener.ended(float("inf"))
+            async with asyncio.timeout(self._stay_seconds()):
+                ending = await listener.ended(inf)
         except RefusedError as refused:
-            if refused.status not in (429, 503):
+            if not self._renews(refused):
                 raise
             return None
         except GONE:
@@ -110,18 +135,18 @@ class Receiver:
         finally:
             self._cursor = listener.cursor or self._cursor
             await listener.close()
-            self.connections.append(replace(connection, closed=time.monotonic()))
+            self.connections.append(replace(opened, closed=time.monotonic(), left_with=self._cursor or ""))
             self.now = None
         return self._take_ending(listener, ending)
 
     def _listener(self, url: str, number: int) -> _Told:
         listener: _Told
         if self.protoc == "ws":
-            listener = _Ws(url, self._token, self._cursor)
+            listener = _Ws(url, self._mint(), self._cursor)
         elif self.protoc == "sse":
-            listener = _Sse(url, self._token, None, self._cursor)
+            listener = _Sse(url, self._mint(), None, self._cursor)
         else:
-            listener = _Poll(url, self._token, self._cursor)
+            listener = _Poll(url, self._mint(), self._cursor)
         listener.tell = lambda message: self._take(message, number)
         return listener
 
@@ -134,7 +159,8 @@ class Receiver:
                 message["ConversationID"],
                 message["Seq"],
                 message["MsgId"],
-                message["Content"],
+                digest(message["Content"]),
+                self.name,
             )
         )
         self._seen.add(message["MsgId"])

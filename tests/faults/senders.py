@@ -5,44 +5,23 @@ Laws: each sender has one message under way at a time; every attempt is written 
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Any
 
 import httpx
+import websockets
 
-from tests.chaos.history import Outcome, Send
+from tests.chaos.history import Attempt, Outcome, Send, digest
 from tests.clients import Api, Person
 from tests.clients.api import Answer
 
 ATTEMPT_SECONDS = 10.0
 RETRY_SECONDS = 0.1
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One request: ``status`` None when no answer came."""
-
-    client_msg_id: str
-    conversation: str
-    node: int
-    began: float
-    ended: float = 0.0
-    status: int | None = None
-    why: str = ""
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether it was acknowledged."""
-        return self.status == httpx.codes.OK
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.ended - self.began
 
 
 @dataclass
@@ -67,15 +46,30 @@ class Log:
 
 
 class Sender:
-    """See the module. ``home`` is the node it turns to first; ``apis`` are all nodes."""
+    """See the module. ``home`` is the node it turns to first; ``apis`` are all nodes.
 
-    def __init__(self, session: str, apis: Sequence[Api], home: int, rooms: Sequence[str], log: Log) -> None:
+    ``repeats``: how many of its sends it makes twice at once, through two nodes, from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        session: str,
+        apis: Sequence[Api],
+        home: int,
+        rooms: Sequence[str],
+        log: Log,
+        *,
+        repeats: float = 0.0,
+        padding: str = "",
+    ) -> None:
         self.session = session
         self._people = [Person(api, session) for api in apis]
         self._home = self._node = home % len(apis)
         self._rooms = rooms
         self._log = log
         self._numbers = count(1)
+        self._repeats, self._padding = repeats, padding
+        self._choice = random.Random(session)
 
     def go_home(self) -> None:
         """Turn to the first node again."""
@@ -93,38 +87,44 @@ class Sender:
     async def send(self, room: str, text: str) -> Send:
         """One message, until its outcome is known."""
         invoked = time.monotonic()
-        outcome: Outcome | Literal["unknown"] = "unknown"
+        outcome: Outcome = "unknown"
         msg_ids: tuple[str, ...] = ()
         while outcome == "unknown":
-            answer = await self._attempt(room, text)
-            if answer is not None and answer.status == httpx.codes.OK:
-                outcome, msg_ids = "ok", (answer.data["MsgID"],)
-            elif answer is not None and answer.status < httpx.codes.INTERNAL_SERVER_ERROR:
+            nodes = [self._node]
+            if self._choice.random() < self._repeats:
+                nodes.append((self._node + 1) % len(self._people))
+            answers = await asyncio.gather(*(self._attempt(node, room, text) for node in nodes))
+            statuses = {answer.status for answer in answers if answer is not None}
+            msg_ids = tuple(answer.data["MsgID"] for answer in answers if answer and answer.status == httpx.codes.OK)
+            if msg_ids:
+                outcome = "ok"
+            elif statuses and max(statuses) < httpx.codes.INTERNAL_SERVER_ERROR and len(statuses) == len(set(nodes)):
                 outcome = "failed"
             else:
                 self._node = (self._node + 1) % len(self._people)
                 await asyncio.sleep(RETRY_SECONDS)
-        send = Send(text, room, self.session, text, invoked, time.monotonic(), outcome, msg_ids)
+        content = digest(text + self._padding)
+        send = Send(text, room, self.session, content, invoked, time.monotonic(), outcome, msg_ids)
         self._log.sends.append(send)
         self._log.changed.set()
         return send
 
-    async def _attempt(self, room: str, text: str) -> Answer | None:
-        attempt = Attempt(text, room, self._node, time.monotonic())
+    async def _attempt(self, node: int, room: str, text: str) -> Answer | None:
+        attempt = Attempt(text, room, node, time.monotonic())
         self._log.under_way[id(attempt)] = attempt
         self._log.changed.set()
         answer = None
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                answer = await self._people[self._node].call(
-                    "send_msg", conversation_id=room, content=text, client_msg_id=text
+                answer = await self._call(
+                    node, {"conversation_id": room, "content": text + self._padding, "client_msg_id": text}
                 )
             attempt.status = answer.status
             # Whatever goes wrong, callers are told in the one form.
             if answer.status != httpx.codes.OK:
                 assert answer.status != httpx.codes.INTERNAL_SERVER_ERROR, answer.content
                 attempt.why = str(answer.body)
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.TransportError, OSError, EOFError, websockets.WebSocketException, TimeoutError) as error:
             attempt.why = repr(error)
         finally:
             attempt.ended = time.monotonic()
@@ -132,3 +132,6 @@ class Sender:
             self._log.attempts.append(attempt)
             self._log.changed.set()
         return answer
+
+    async def _call(self, node: int, fields: dict[str, Any]) -> Answer:
+        return await self._people[node].call("send_msg", **fields)

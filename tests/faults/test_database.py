@@ -7,9 +7,9 @@ from typing import Final
 import httpx
 import pytest
 
+from tests.chaos.history import Attempt
 from tests.clients import Api, Person, fresh
 from tests.faults.proxy import Cut
-from tests.faults.senders import Attempt
 from tests.faults.site import WRITER_WAS_REPLACED, Site
 from tests.faults.traffic import PROTOCOLS, Traffic
 

@@ -8,9 +8,9 @@ from typing import Final
 import psycopg
 import pytest
 
+from tests.chaos.history import Attempt
 from tests.clients import Api, Person, fresh
 from tests.faults import product
-from tests.faults.senders import Attempt
 from tests.faults.site import Site
 from tests.faults.traffic import PROTOCOLS, Traffic, ok_share
 

@@ -11,11 +11,11 @@ from typing import Final
 import pytest
 import redis
 
-from tests.chaos.history import Fault, History
+from tests.chaos.history import Attempt, Fault, History
+from tests.chaos.limits import percentile
 from tests.databases import Valkey
-from tests.faults.senders import Attempt
 from tests.faults.site import LAYER_IS_AWAY, LAYER_IS_BACK, SWEEP_SECONDS, Site
-from tests.faults.traffic import Traffic, lateness, ok_share, percentile
+from tests.faults.traffic import Traffic, lateness, ok_share
 
 OUTAGE_SECONDS: Final = float(os.environ.get("QUICKIM_TEST_OUTAGE_SECONDS", "30"))
 CARRIED_SECONDS: Final = 12.0

@@ -23,7 +23,7 @@ async def test_the_clients_of_a_killed_node_resume_on_the_other(site: Site) -> N
         history = await traffic.settled()
         killed = [attempt for attempt in traffic.log.attempts if attempt.status is None]
         assert {attempt.node for attempt in killed} == {0, 1}, "no kill hit a send under way"
-        resumed = {connection.protocol for connection in history.connections if connection.resumed}
+        resumed = {connection.protocol for connection in history.connections if connection.cursor}
         assert resumed == set(PROTOCOLS)
         assert all(len(receiver.connections) >= 1 for receiver in traffic.receivers)
 

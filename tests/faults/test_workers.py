@@ -34,7 +34,7 @@ async def test_each_worker_that_is_killed_is_replaced(site: Site) -> None:
         await traffic.acknowledges(50)
         history = await traffic.settled()
         assert any(attempt.status is None for attempt in traffic.log.attempts), "no kill hit a send under way"
-        assert {connection.protocol for connection in history.connections if connection.resumed} == set(PROTOCOLS)
+        assert {connection.protocol for connection in history.connections if connection.cursor} == set(PROTOCOLS)
     assert site.log(node).count("replaces it") == WORKERS
 
 

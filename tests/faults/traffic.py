@@ -9,16 +9,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tests.chaos.history import Fault, Histories, History, Membership, Row
-from tests.chaos.invariants import RULES, first_deliveries
+from tests.chaos.history import Attempt, Fault, FaultKind, Histories, History, Membership, Reader, Row, digest
+from tests.chaos.invariants import RULES
 from tests.clients import Api, Person, Protoc, fresh, mint
 from tests.databases import holds_within
 from tests.faults.receivers import Receiver
-from tests.faults.senders import Attempt, Log, Sender
+from tests.faults.senders import Log, Sender
 from tests.faults.site import Site
 
 T = TypeVar("T")
@@ -63,27 +64,32 @@ class Traffic:
         self.apis: list[Api] = []
 
     async def __aenter__(self) -> Self:
+        # A connection of its own for each request: workers behind one url share them out.
+        keep_alive = len(self.site.urls) > 1
+        for url in self.site.urls:
+            self.apis.append(await self._exits.enter_async_context(Api(url, keep_alive=keep_alive)))
+        await self._people()
+        self._tasks = [asyncio.create_task(receiver.run()) for receiver in self.receivers]
+        await self.within(asyncio.gather(*(receiver.connected.wait() for receiver in self.receivers)))
+        await self.send_to_all()
+        self._talks = [asyncio.create_task(sender.run(self._stopping, self._pause_seconds)) for sender in self.senders]
+        return self
+
+    async def _people(self) -> None:
+        """Makes receivers, senders and rooms."""
         senders, rooms, receivers, quiet = self._counts
         urls = self.site.urls
-        # A connection of its own for each request: workers behind one url share them out.
-        keep_alive = len(urls) > 1
-        self.apis = [await self._exits.enter_async_context(Api(url, keep_alive=keep_alive)) for url in urls]
         numbers = count()
         for node in range(len(urls)):
             for protoc in PROTOCOLS * receivers:
                 session = fresh(f"{protoc}{node}")
-                self.receivers.append(Receiver(session, mint(session), protoc, urls, node, numbers))
+                self.receivers.append(Receiver(session, partial(mint, session), protoc, urls, node, numbers))
         talkers = [fresh(f"sender{number}") for number in range(senders + len(urls))]
         members = talkers + [receiver.session for receiver in self.receivers]
         self.rooms = [await self.apis[0].conversation(*members) for _ in range(rooms + quiet)]
         loud, self.quiet = self.rooms[:rooms], self.rooms[rooms:]
         everybody = [Sender(session, self.apis, number, loud, self.log) for number, session in enumerate(talkers)]
         self.spares, self.senders = everybody[: len(urls)], everybody[len(urls) :]
-        self._tasks = [asyncio.create_task(receiver.run()) for receiver in self.receivers]
-        await self.within(asyncio.gather(*(receiver.connected.wait() for receiver in self.receivers)))
-        await self.send_to_all()
-        self._talks = [asyncio.create_task(sender.run(self._stopping, self._pause_seconds)) for sender in self.senders]
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -99,12 +105,12 @@ class Traffic:
     # While it runs
 
     @asynccontextmanager
-    async def fault(self, name: str, node: int | None = None) -> AsyncIterator[Fault]:
+    async def fault(self, name: str, node: int | None = None, kind: FaultKind = "") -> AsyncIterator[Fault]:
         """A fault that lasts for the block. It begins when a send (to ``node``) is under way, and hits that one."""
         await self.within(self.log.wait_until(lambda: bool(self._under_way(node))))
         fault = Fault(name, time.monotonic(), 0.0, len(self._under_way(node)))
         yield fault
-        self.faults.append(Fault(name, fault.began, time.monotonic(), fault.in_flight))
+        self.faults.append(Fault(name, fault.began, time.monotonic(), fault.in_flight, kind))
 
     @contextmanager
     def phase(self) -> Iterator[list[Attempt]]:
@@ -175,24 +181,39 @@ class Traffic:
 
     async def settled(self) -> History:
         """Stops the senders, waits until all is delivered, and proves that everything is as promised."""
+        await self.fall_silent()
+        await self.within(self.drained())
+        history = await self.history()
+        broken = violations(history)
+        assert not broken, "\n".join(broken[:20])
+        assert all(send.outcome == "ok" for send in history.sends), "a send failed for good"
+        return history
+
+    async def fall_silent(self) -> None:
+        """Stops the senders; each settles what it has under way."""
         self._stopping.set()
         await asyncio.wait_for(asyncio.gather(*self._talks), WAIT_SECONDS)
         self._talks = []
+
+    async def drained(self) -> None:
+        """Returns when every receiver has the last message of each of his conversations."""
         memberships = await asyncio.to_thread(self._memberships)
         last = {row.conversation: row.msg_id for row in await asyncio.to_thread(self._rows)}
-        lasting = {(one.session, one.conversation) for one in memberships if one.ended_at is None}
-        await self.within(
-            asyncio.gather(
-                *(
-                    receiver.wait_for(msg_id)
-                    for receiver in self.receivers
-                    for room, msg_id in last.items()
-                    if (receiver.session, room) in lasting
-                )
+        lasting = {(one.session, one.conversation) for one in memberships if one.ended_seq is None}
+        await asyncio.gather(
+            *(
+                receiver.wait_for(msg_id)
+                for receiver in self.receivers
+                for room, msg_id in last.items()
+                if (receiver.session, room) in lasting
             )
         )
-        history = History(
+
+    async def history(self) -> History:
+        """All that happened, and what the service and its database say about it now."""
+        return History(
             sends=self.log.sends,
+            attempts=self.log.attempts,
             deliveries=[delivery for receiver in self.receivers for delivery in receiver.deliveries],
             connections=[
                 connection
@@ -200,34 +221,21 @@ class Traffic:
                 for connection in (*receiver.connections, receiver.now)
                 if connection is not None
             ],
-            memberships=memberships,
+            memberships=await asyncio.to_thread(self._memberships),
             rows=await asyncio.to_thread(self._rows),
             histories=[await self._histories(room) for room in self.rooms],
             faults=self.faults,
         )
-        broken = violations(history)
-        assert not broken, "\n".join(broken[:20])
-        assert all(send.outcome == "ok" for send in history.sends), "a send failed for good"
-        return history
 
     def _rows(self) -> list[Row]:
-        found = self.site.ask(
-            "SELECT c.public_id::text, m.seq, m.msg_id, m.session, m.client_msg_id, m.content, m.send_time"
-            " FROM messaging_message m JOIN conversations_conversation c ON c.id = m.conversation_id"
-            " WHERE c.public_id::text = ANY(%s) ORDER BY c.id, m.seq",
-            self.rooms,
-        )
-        return [Row(*row) for row in found]
+        found = self.site.messages(self.rooms)
+        return [
+            Row(room, seq, msg_id, session, client_msg_id, digest(content), send_time)
+            for room, seq, msg_id, session, client_msg_id, content, send_time in found
+        ]
 
     def _memberships(self) -> list[Membership]:
-        found = self.site.ask(
-            "SELECT c.public_id::text, m.session, m.joined_seq, nullif(m.ended_at, 0)"
-            " FROM conversations_membership m JOIN conversations_conversation c ON c.id = m.conversation_id"
-            " WHERE c.public_id::text = ANY(%s)",
-            self.rooms,
-        )
-        receiving = {receiver.session for receiver in self.receivers}
-        return [Membership(*row) for row in found if row[1] in receiving]
+        return [Membership(*row) for row in self.site.memberships(self.rooms)]
 
     async def _histories(self, room: str) -> Histories:
         reader = Person(self.apis[-1], self.senders[0].session)
@@ -251,19 +259,12 @@ def violations(history: History) -> list[str]:
     return [f"{name}: {what}" for name, rule in RULES.items() for what in rule(history)]
 
 
-def lateness(history: History) -> dict[tuple[str, str], float]:
-    """(session, MsgId) → seconds from the acknowledgement to the first delivery; below zero when that came earlier."""
-    acknowledged = {msg_id: send.ended for send in history.sends for msg_id in send.msg_ids}
-    return {key: delivery.at - acknowledged[delivery.msg_id] for key, delivery in first_deliveries(history).items()}
+def lateness(history: History) -> dict[tuple[Reader, str], float]:
+    """(reader, MsgId) → seconds from the acknowledgement to the first delivery; below zero when that came earlier."""
+    return {key: one.at - history.acknowledged_at[one.msg_id] for key, one in history.first_deliveries.items()}
 
 
 def ok_share(attempts: Sequence[Attempt]) -> float:
     """How many of ``attempts`` were acknowledged, from 0 to 1."""
     assert attempts, "nothing was attempted"
     return sum(attempt.is_ok for attempt in attempts) / len(attempts)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of ``values`` does not exceed."""
-    assert values, "nothing was measured"
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
