@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -73,9 +74,12 @@ class Receiver:
         """Those that ended; ``now`` is the one that has not."""
         self.byes: list[Notice] = []
         self.endings: list[Ending] = []
+        self.ending_of: dict[int, Ending] = {}
+        """By the connection's number, of those that the server or the network ended."""
         self.connected = asyncio.Event()
         self._arrived = asyncio.Event()
         self.now: Connection | None = None
+        self._listener: Listener | None = None
         self._mint, self._urls, self._turn, self._numbers = mint, urls, first, numbers
         self._cursor: str | None = None
         self._seen: set[str] = set()
@@ -94,9 +98,9 @@ class Receiver:
         """The node, and the protocol, of the next connection."""
         return self._turn % len(self._urls)
 
-    def _stay_seconds(self) -> float:
-        """How long the next connection lasts if nothing else ends it."""
-        return float("inf")
+    async def _stay(self, listener: Listener) -> Ending:
+        """How the connection ended; raises TimeoutError when the receiver itself has had enough of it."""
+        return await listener.ended(inf)
 
     def _renews(self, refused: RefusedError) -> bool:
         """Whether the next connection may be taken in spite of this."""
@@ -112,20 +116,29 @@ class Receiver:
             self._arrived.clear()
             await self._arrived.wait()
 
+    async def refresh(self) -> bool:
+        """Shows a new token to the server, over a WebSocket; whether it was taken."""
+        listener = self._listener
+        if not isinstance(listener, WsListener) or listener.ending is not None:
+            return False
+        # What ends the connection meanwhile is no matter of the token's.
+        with suppress(AssertionError, *GONE):
+            return bool((await listener.call("refresh", {"token": self._mint()}))["code"] == 0)
+        return False
+
     async def _follow(self, node: int) -> float | None:
         """One connection to its end; the seconds that the server asked to wait after it."""
         number = next(self._numbers)
-        listener = self._listener(self._urls[node], number)
+        listener = self._dialling(self._urls[node], number)
         opened = Connection(
             number, self.session, self.protoc, node, time.monotonic(), inf, self._cursor or "", receiver=self.name
         )
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await listener.connect()
-            self.now = opened
+            self.now, self._listener = opened, listener
             self.connected.set()
-            async with asyncio.timeout(self._stay_seconds()):
-                ending = await listener.ended(inf)
+            ending = await self._stay(listener)
         except RefusedError as refused:
             if not self._renews(refused):
                 raise
@@ -136,10 +149,12 @@ class Receiver:
             self._cursor = listener.cursor or self._cursor
             await listener.close()
             self.connections.append(replace(opened, closed=time.monotonic(), left_with=self._cursor or ""))
-            self.now = None
+            self.now = self._listener = None
+            self.connected.clear()
+        self.ending_of[number] = ending
         return self._take_ending(listener, ending)
 
-    def _listener(self, url: str, number: int) -> _Told:
+    def _dialling(self, url: str, number: int) -> _Told:
         listener: _Told
         if self.protoc == "ws":
             listener = _Ws(url, self._mint(), self._cursor)

@@ -60,7 +60,6 @@ class Sender:
         log: Log,
         *,
         repeats: float = 0.0,
-        padding: str = "",
     ) -> None:
         self.session = session
         self._people = [Person(api, session) for api in apis]
@@ -68,7 +67,7 @@ class Sender:
         self._rooms = rooms
         self._log = log
         self._numbers = count(1)
-        self._repeats, self._padding = repeats, padding
+        self._repeats = repeats
         self._choice = random.Random(session)
 
     def go_home(self) -> None:
@@ -103,8 +102,7 @@ class Sender:
             else:
                 self._node = (self._node + 1) % len(self._people)
                 await asyncio.sleep(RETRY_SECONDS)
-        content = digest(text + self._padding)
-        send = Send(text, room, self.session, content, invoked, time.monotonic(), outcome, msg_ids)
+        send = Send(text, room, self.session, digest(text), invoked, time.monotonic(), outcome, msg_ids)
         self._log.sends.append(send)
         self._log.changed.set()
         return send
@@ -116,9 +114,7 @@ class Sender:
         answer = None
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                answer = await self._call(
-                    node, {"conversation_id": room, "content": text + self._padding, "client_msg_id": text}
-                )
+                answer = await self._call(node, {"conversation_id": room, "content": text, "client_msg_id": text})
             attempt.status = answer.status
             # Whatever goes wrong, callers are told in the one form.
             if answer.status != httpx.codes.OK:

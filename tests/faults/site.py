@@ -4,16 +4,15 @@ Law: every part keeps its port, whatever it goes through. ``heal`` makes all of 
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpx
 import psycopg
 
-from tests.databases import Postgres, Valkey, children_of
+from tests.databases import Postgres, Valkey
 from tests.faults import audit
+from tests.faults.place import Place
 from tests.faults.proxy import Proxy
 from tests.faults.spotters import CommitSpotter, SubscriptionSpotter
 from tests.servers import Server
@@ -28,7 +27,7 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
-class Site:
+class Site(Place):
     """See the module. Each node has proxies of its own to the database and the layer.
 
     ``settings`` are environment variables of all nodes; ``doors``: clients, too, come through a proxy;
@@ -49,23 +48,17 @@ class Site:
         self.valkey = Valkey()
         self.database_url = database_url or postgres.new_database()
         self._is_migrated = database_url is not None
-        self.nodes: list[Server] = []
-        self.database_proxies: list[Proxy] = []
-        self.layer_proxies: list[Proxy] = []
-        self.doors: list[Proxy] = []
-        self._marks: dict[Server, int] = {}
+        self.database_proxies = [Proxy(postgres.port, CommitSpotter) for _ in range(nodes)]
+        self.layer_proxies = [Proxy(self.valkey.port, SubscriptionSpotter) for _ in range(nodes)]
         common = {"QUICKIM_SWEEP_SECONDS": f"{SWEEP_SECONDS}", **(settings or {})}
-        for number in range(nodes):
-            database, layer = Proxy(postgres.port, CommitSpotter), Proxy(self.valkey.port, SubscriptionSpotter)
+        servers = []
+        for number, (database, layer) in enumerate(zip(self.database_proxies, self.layer_proxies, strict=True)):
             addresses = {
                 "QUICKIM_DATABASE_URL": _at(self.database_url, database.port),
                 "QUICKIM_REDIS_URL": _at(self.valkey.url, layer.port),
             }
-            self.database_proxies.append(database)
-            self.layer_proxies.append(layer)
-            self.nodes.append(Server(home / f"node-{number}", "cluster", common | addresses, data=home / "data"))
-        if doors:
-            self.doors = [Proxy(node.port) for node in self.nodes]
+            servers.append(Server(home / f"node-{number}", "cluster", common | addresses, data=home / "data"))
+        super().__init__(servers, doors=doors)
 
     @property
     def database_proxy(self) -> Proxy:
@@ -82,81 +75,35 @@ class Site:
         """All of them."""
         return [*self.database_proxies, *self.layer_proxies, *self.doors]
 
-    @property
-    def urls(self) -> list[str]:
-        """Where clients find the nodes."""
-        return [f"http://127.0.0.1:{door.port}" for door in self.doors] or [node.url for node in self.nodes]
-
-    def start(self) -> "Site":
-        """Runs everything; returns when all nodes are ready."""
+    def start(self) -> None:
+        """See Place."""
         self.valkey.start()
-        for proxy in self.proxies:
-            proxy.start()
         if not self._is_migrated:
-            self.nodes[0].manage("migrate", "--noinput")
-            self.execute(audit.INSTALL)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(Server.restart, self.nodes))
-        self.mark_logs()
-        return self
+            # The proxies do not run yet.
+            prepare(self.nodes[0], self.database_url)
+        super().start()
 
     def stop(self) -> None:
         """Kills everything but PostgreSQL, which is not the site's own."""
-        for node in self.nodes:
-            node.kill9()
-        for proxy in self.proxies:
-            proxy.stop()
+        super().stop()
         self.valkey.stop()
 
     def heal(self) -> None:
-        """Makes whole what a test left broken, however it ended."""
-        for proxy in self.proxies:
-            proxy.heal()
+        """See Place."""
         if not self.postgres.is_running:
             self.postgres.restart()
         if self.valkey.is_running:
             self.valkey.resume()
         else:
             self.valkey.start()
-        for node in self.nodes:
-            if not node.is_running:
-                node.kill9()
-                node.restart()
-
-    def mark_logs(self) -> None:
-        """``log`` begins here."""
-        self._marks = {node: node.log_size() for node in self.nodes}
-
-    def log(self, node: Server) -> str:
-        """What ``node`` has printed since ``mark_logs``."""
-        return node.log_text(self._marks[node])
-
-    def readiness(self, node: Server) -> tuple[int, dict[str, Any]]:
-        """The status of /readyz, and what it says: its data, or the detail of its error."""
-        answer = httpx.get(f"{node.url}/readyz", trust_env=False, timeout=10)
-        body = answer.json()
-        found: dict[str, Any] = body["data"] if body["code"] == 0 else body["detail"]
-        return answer.status_code, found
-
-    def is_alive(self, node: Server) -> bool:
-        """Whether /healthz says so."""
-        return httpx.get(f"{node.url}/healthz", trust_env=False, timeout=10).status_code == httpx.codes.OK
-
-    def workers(self, node: Server) -> list[int]:
-        """The process ids of the workers of a node that has several."""
-        return [pid for pid in children_of(node.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-    def execute(self, script: str) -> None:
-        """Runs statements in the database, straight."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute(script.encode())
+        super().heal()
 
     def messages(self, rooms: Sequence[str]) -> list[tuple[Any, ...]]:
-        """(conversation, Seq, MsgId, session, client_msg_id, content, SendTime) of all that is stored in ``rooms``."""
+        """See Place."""
         return self.ask(audit.MESSAGES, list(rooms))
 
     def memberships(self, rooms: Sequence[str]) -> list[tuple[Any, ...]]:
-        """(conversation, session, joined_seq, ended_seq) of every membership that ever was in ``rooms``."""
+        """See Place."""
         return self.ask(audit.MEMBERSHIPS, list(rooms))
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -167,6 +114,16 @@ class Site:
     def terminate_back_ends(self) -> int:
         """Ends every connection to the database on the server's side; how many."""
         return int(self.ask(TERMINATE)[0][0])
+
+
+def prepare(node: Server, database_url: str) -> None:
+    """Gives a database its tables and the audit, by a process with the settings of ``node``."""
+    usual = dict(node.environment)
+    node.environment["QUICKIM_DATABASE_URL"] = database_url
+    node.manage("migrate", "--noinput")
+    node.environment = usual
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(audit.INSTALL.encode())
 
 
 def _at(url: str, port: int) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from types import TracebackType
@@ -18,9 +19,9 @@ from tests.chaos.history import Attempt, Fault, FaultKind, Histories, History, M
 from tests.chaos.invariants import RULES
 from tests.clients import Api, Person, Protoc, fresh, mint
 from tests.databases import holds_within
+from tests.faults.place import Place
 from tests.faults.receivers import Receiver
 from tests.faults.senders import Log, Sender
-from tests.faults.site import Site
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Traffic:
 
     def __init__(
         self,
-        site: Site,
+        site: Place,
         *,
         senders: int = 6,
         rooms: int = 4,
@@ -168,6 +169,7 @@ class Traffic:
             return wanted.result()
         finally:
             wanted.cancel()
+            await asyncio.gather(wanted, return_exceptions=True)
 
     @property
     def reconnections(self) -> int:
@@ -211,6 +213,11 @@ class Traffic:
 
     async def history(self) -> History:
         """All that happened, and what the service and its database say about it now."""
+        recorded = await self.recorded()
+        return replace(recorded, histories=[await self._histories(room) for room in self.rooms])
+
+    async def recorded(self) -> History:
+        """All that happened, and what the database says about it now."""
         return History(
             sends=self.log.sends,
             attempts=self.log.attempts,
@@ -223,7 +230,6 @@ class Traffic:
             ],
             memberships=await asyncio.to_thread(self._memberships),
             rows=await asyncio.to_thread(self._rows),
-            histories=[await self._histories(room) for room in self.rooms],
             faults=self.faults,
         )
 

@@ -7,7 +7,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
@@ -22,15 +21,6 @@ from messaging import append, append_sql, history, ledger
 from messaging.append_sql import PostgresStatements
 from messaging.message import Committed, MessagesCommitted, Outcome, Receipt
 from quickim.errors import OutcomeUnknown
-
-
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """``scenario``: where it shows; ``finds``: the invariants of which at least one must name it."""
-
-    plant: Callable[[], None]
-    scenario: str
-    finds: tuple[str, ...]
 
 
 def put(owner: Any, name: str, replacement: Any) -> Any:
@@ -235,22 +225,22 @@ def _commit_later() -> None:
     connection.settings_dict["OPTIONS"]["options"] += " -c synchronous_commit=off"
 
 
-BUGS: dict[str, Bug] = {
-    "acknowledge_before_commit": Bug(_acknowledge_before_commit, "S1", ("I1",)),
-    "number_without_the_lock": Bug(_number_without_the_lock, "S7", ("I5", "I8", "I9", "I3")),
-    "tick_by_own_clock": Bug(_tick_by_own_clock, "S13", ("I9",)),
-    "forget_repeats": Bug(_forget_repeats, "S2", ("I3",)),
-    "no_sweep": Bug(_no_sweep, "S3", ("I6",)),
-    "announce_in_transaction": Bug(_announce_in_transaction, "S1", ("I7",)),
-    "read_before_registering": Bug(_read_before_registering, "S8", ("I5", "I6")),
-    "no_merge": Bug(_no_merge, "S8", ("I4", "I5")),
-    "layer_fails_sends": Bug(_layer_fails_sends, "S3", ("I11",)),
-    "members_of_the_connect": Bug(_members_of_the_connect, "S11", ("I10",)),
-    "endless_outbox": Bug(_endless_outbox, "S9", ("I12",)),
-    "poll_position_on_send": Bug(_poll_position_on_send, "S8", ("I5", "I6")),
-    "sse_from_now": Bug(_sse_from_now, "S8", ("I5", "I6")),
-    "resume_includes_the_last": Bug(_resume_includes_the_last, "S8", ("I4",)),
-    "history_by_time": Bug(_history_by_time, "S0", ("I7",)),
-    "commit_later": Bug(_commit_later, "S5", ("I1",)),
+PLANTS: dict[str, Callable[[], None]] = {
+    "acknowledge_before_commit": _acknowledge_before_commit,
+    "number_without_the_lock": _number_without_the_lock,
+    "tick_by_own_clock": _tick_by_own_clock,
+    "forget_repeats": _forget_repeats,
+    "no_sweep": _no_sweep,
+    "announce_in_transaction": _announce_in_transaction,
+    "read_before_registering": _read_before_registering,
+    "no_merge": _no_merge,
+    "layer_fails_sends": _layer_fails_sends,
+    "members_of_the_connect": _members_of_the_connect,
+    "endless_outbox": _endless_outbox,
+    "poll_position_on_send": _poll_position_on_send,
+    "sse_from_now": _sse_from_now,
+    "resume_includes_the_last": _resume_includes_the_last,
+    "history_by_time": _history_by_time,
+    "commit_later": _commit_later,
 }
-"""By name."""
+"""By name; where each shows is in ``tests.chaos.planting.table``."""

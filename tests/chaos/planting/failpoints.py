@@ -1,6 +1,7 @@
-"""Places where a process dies on demand, as by kill -9: nothing after them is done, no handler runs."""
+"""Places where a process dies on demand, as by kill -9 (nothing after them is done, no handler runs), or sleeps."""
 
 import os
+import random
 import signal
 import time
 from typing import Any
@@ -11,17 +12,20 @@ from messaging import append, ledger
 from messaging.message import Outcome
 from tests.chaos.planting.bugs import put
 
+SLEEP_SECONDS = (0.05, 0.1, 0.3, 1.0, 3.5)
+
 _passed: dict[str, int] = {}
 
 
 def arm(failpoint: str) -> None:
     """``name:times``. ``in_transaction``: all is written, COMMIT not sent. ``after_commit``: committed, nobody told.
-    ``before_announcement``: the senders know, the other nodes do not."""
+    ``before_announcement``: the senders know, the other nodes do not. ``sleep_in_transaction``: every so many."""
     name, _, times = failpoint.partition(":")
     {
         "in_transaction": _arm_in_transaction,
         "after_commit": _arm_after_commit,
         "before_announcement": _arm_before_announcement,
+        "sleep_in_transaction": _arm_sleep_in_transaction,
     }[name](int(times))
 
 
@@ -57,3 +61,15 @@ def _arm_before_announcement(times: int) -> None:
         original(fact)
 
     original = put(ledger, "announce", announce)
+
+
+def _arm_sleep_in_transaction(times: int) -> None:
+    def append_slowly(*args: Any) -> list[Outcome]:
+        outcomes: list[Outcome] = original(*args)
+        if chances.randrange(times) == 0:
+            # Sometimes longer than a transaction may take: it is given up then.
+            time.sleep(chances.choice(SLEEP_SECONDS))
+        return outcomes
+
+    chances = random.Random(os.getpid())
+    original = put(append, "_append", append_slowly)

@@ -1,0 +1,114 @@
+"""The load of one run: six people in four conversations, each sending, and each receiving on two devices.
+
+Laws: all chances come from the run's seed. Every receiver has received before the first fault, so that its cursor holds
+everything. What a client must not see ends the run.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, cycle
+from types import TracebackType
+from typing import Any, Final
+
+from tests.chaos.clients import PROTOCOLS, Roamer, WsSender, read_history
+from tests.chaos.history import Page
+from tests.clients import fresh, mint
+from tests.faults.place import Place
+from tests.faults.senders import Sender
+from tests.faults.traffic import Traffic
+
+PEOPLE: Final = 6
+ROOMS: Final = 4
+PAUSE_SECONDS: Final = 0.2
+WS_SENDERS: Final = 2
+REPEATS: Final = 0.1
+LONG_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What differs from scenario to scenario: ``movers`` who come and go with two devices each, a ``crowd`` of
+    WebSockets in the first room, the life of a receiver's token."""
+
+    movers: int = 0
+    crowd: int = 0
+    token_seconds: int = LONG_SECONDS
+
+
+class Load(Traffic):
+    """See the module."""
+
+    def __init__(self, site: Place, chances: random.Random, shape: Shape) -> None:
+        super().__init__(site, pause_seconds=PAUSE_SECONDS)
+        self.chances = chances
+        self.shape = shape
+        self.pages: list[Page] = []
+        self.movers: list[str] = []
+        self.crowd: list[Roamer] = []
+        self.is_warm = False
+        """Whether every receiver has a cursor."""
+        self._numbers = count()
+
+    async def _people(self) -> None:
+        people = [fresh(f"person{number}") for number in range(PEOPLE)]
+        self.movers = [fresh(f"mover{number}") for number in range(self.shape.movers)]
+        crowd = [fresh(f"crowd{number}") for number in range(self.shape.crowd)]
+        self.rooms = [
+            await self.apis[0].conversation(*people, *self.movers, *(() if number else crowd))
+            for number in range(ROOMS)
+        ]
+        protocols = cycle(PROTOCOLS)
+        for session in (*people, *self.movers):
+            for device in ("phone", "desk"):
+                self.receivers.append(self._roamer(session, device, next(protocols)))
+        for session in crowd:
+            receiver = self._roamer(session, "only", "ws")
+            receiver.stays = (3600.0, 3600.0)
+            self.crowd.append(receiver)
+        self.receivers += self.crowd
+        for number, session in enumerate(people):
+            kind: Callable[..., Sender] = WsSender if number < WS_SENDERS else Sender
+            self.senders.append(kind(session, self.apis, number, self.rooms, self.log, repeats=REPEATS))
+        self._reading = partial(read_history, self.apis, people[0], self.rooms, self._chances(), self.pages)
+
+    def _roamer(self, session: str, device: str, protoc: Any) -> Roamer:
+        first = self.chances.randrange(len(self.site.urls))
+
+        def token() -> str:
+            # Without a cursor, a connection that ends loses what comes before the next one.
+            seconds = self.shape.token_seconds if self.is_warm else LONG_SECONDS
+            return mint(session, lifetime_seconds=seconds)
+
+        roamer = Roamer(session, token, protoc, self.site.urls, first, self._numbers, f"{session} {device}")
+        roamer.chances = self._chances()
+        roamer.renews_tokens = self.shape.token_seconds < 0
+        return roamer
+
+    def _chances(self) -> random.Random:
+        return random.Random(self.chances.random())
+
+    async def __aenter__(self) -> "Load":
+        await super().__aenter__()
+        self.is_warm = True
+        self._tasks.append(asyncio.create_task(self._reading()))
+        return self
+
+    async def fall_silent(self) -> None:
+        """See Traffic; nobody reads history any more, either."""
+        await super().fall_silent()
+        reading = self._tasks.pop()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            for sender in self.senders:
+                if isinstance(sender, WsSender):
+                    await sender.close()
