@@ -36,8 +36,9 @@ POSTGRESQL_SESSION = (
 
 POSTGRESQL_POOL = {
     "min_size": 1,
-    # A worker has one writer and a few readers; 4 workers stay under PostgreSQL's 100 connections.
-    "max_size": 16,
+    # What a worker can use at once: four database threads, the writer, one that replaces a hung writer, and the thread
+    # of synchronous views. With more, an outage would leave more open than are of use.
+    "max_size": 7,
     "timeout": CONNECT_TIMEOUT_SECONDS,
     # Attempts to connect come at ever longer intervals: whoever wants a connection then begins a new series, instead of
     # waiting for the next of the old one when the database has long been back.

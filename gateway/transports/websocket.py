@@ -48,6 +48,10 @@ class FrameWriter(Protocol):
     def pending(self) -> int:
         """Bytes not yet taken by the socket."""
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the server has closed the connection by itself."""
+
     def write(self, frame: bytes) -> int:
         """Write a whole frame, at once; returns what is pending."""
 
@@ -127,6 +131,9 @@ class WebSocketConnection(Connection):
             self._sender = None
 
     async def _close(self, farewell: Farewell) -> None:
+        if self._writer is not None and self._writer.is_closing:
+            self._writer.abort()
+            return
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 if self._sender is not None:

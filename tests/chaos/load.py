@@ -1,5 +1,7 @@
 """The load of one run: six people in four conversations, each sending, and each receiving on two devices.
 
+In many more conversations somebody says something now and then: what is missing there is not found by what comes next.
+
 Laws: all chances come from the run's seed. Every receiver has received before the first fault, so that its cursor holds
 everything. What a client must not see ends the run.
 """
@@ -7,6 +9,7 @@ everything. What a client must not see ends the run.
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, cycle
@@ -22,10 +25,15 @@ from tests.faults.traffic import Traffic
 
 PEOPLE: Final = 6
 ROOMS: Final = 4
+QUIET_ROOMS: Final = 16
+WHISPER_SECONDS: Final = 0.5
+LASTING: Final = 3
+"""So many receivers stay where they are."""
 PAUSE_SECONDS: Final = 0.2
 WS_SENDERS: Final = 2
 REPEATS: Final = 0.1
 LONG_SECONDS: Final = 3600
+FOR_EVER: Final = (3600.0, 3600.0)
 
 
 @dataclass(frozen=True)
@@ -60,18 +68,21 @@ class Load(Traffic):
             await self.apis[0].conversation(*people, *self.movers, *(() if number else crowd))
             for number in range(ROOMS)
         ]
+        self.quiet = [await self.apis[0].conversation(*people) for _ in range(QUIET_ROOMS)]
+        self.rooms += self.quiet
         protocols = cycle(PROTOCOLS)
         for session in (*people, *self.movers):
             for device in ("phone", "desk"):
                 self.receivers.append(self._roamer(session, device, next(protocols)))
         for session in crowd:
             receiver = self._roamer(session, "only", "ws")
-            receiver.stays = (3600.0, 3600.0)
+            receiver.stays = FOR_EVER
             self.crowd.append(receiver)
         self.receivers += self.crowd
         for number, session in enumerate(people):
             kind: Callable[..., Sender] = WsSender if number < WS_SENDERS else Sender
-            self.senders.append(kind(session, self.apis, number, self.rooms, self.log, repeats=REPEATS))
+            self.senders.append(kind(session, self.apis, number, self.loud, self.log, repeats=REPEATS))
+        self._whisperer = Sender(people[0], self.apis, 0, self.quiet, self.log)
         self._reading = partial(read_history, self.apis, people[0], self.rooms, self._chances(), self.pages)
 
     def _roamer(self, session: str, device: str, protoc: Any) -> Roamer:
@@ -84,6 +95,8 @@ class Load(Traffic):
 
         roamer = Roamer(session, token, protoc, self.site.urls, first, self._numbers, f"{session} {device}")
         roamer.chances = self._chances()
+        if len(self.receivers) < LASTING:
+            roamer.stays = FOR_EVER
         roamer.renews_tokens = self.shape.token_seconds < 0
         return roamer
 
@@ -93,8 +106,25 @@ class Load(Traffic):
     async def __aenter__(self) -> "Load":
         await super().__aenter__()
         self.is_warm = True
+        self._talks.append(asyncio.create_task(self._whisper()))
         self._tasks.append(asyncio.create_task(self._reading()))
         return self
+
+    @property
+    def loud(self) -> list[str]:
+        """The conversations that are not quiet."""
+        return self.rooms[:ROOMS]
+
+    async def _whisper(self) -> None:
+        """Through one node after the other, so that what is said here is news to the others."""
+        for number in count():
+            if self._stopping.is_set():
+                return
+            self._whisperer.turn_to(number // len(self.quiet) + number)
+            await self._whisperer.send(self.quiet[number % len(self.quiet)], f"whisper {number}")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WHISPER_SECONDS):
+                    await self._stopping.wait()
 
     async def fall_silent(self) -> None:
         """See Traffic; nobody reads history any more, either."""

@@ -36,7 +36,7 @@ CALM_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 2 * SWEEP_SECONDS + 6
 TIDY_SECONDS: Final = 12.0
 """How long connections that clients left may take to be gone: TCP notices nothing, a write or a keep-alive does."""
-PRIMING: Final = 16
+PRIMING: Final = 40
 HARNESS: Final = -1
 """In place of a node's number."""
 COMPLAINTS: Final = re.compile(r"Traceback \(most recent call last\)|was never retrieved|was never awaited")
@@ -170,9 +170,11 @@ async def _prime(place: Place) -> None:
         async with Api(node.url) as api:
             session = fresh("first")
             room = await api.conversation(session)
+            message = {"conversation_id": room, "type": 0, "status": 0, "content": ""}
             for _ in range(3):
+                # Some of it may be refused: in some scenarios transactions sleep.
                 await asyncio.gather(
-                    *(api.post(room, f"{number}") for number in range(PRIMING)),
+                    *(api.inner("send_msg", **message) for _ in range(PRIMING)),
                     *(api.inner("get_conversation_members", conversation_id=room) for _ in range(PRIMING)),
                 )
 

@@ -191,7 +191,7 @@ async def crowd_returns(ground: Ground) -> None:
 async def members_moved(ground: Ground) -> None:
     """One who comes and goes is kicked, leaves, or joins, by way of any node."""
     load = ground.load
-    session, room = ground.chances.choice(load.movers), ground.chances.choice(load.rooms)
+    session, room = ground.chances.choice(load.movers), ground.chances.choice(load.loud)
     inner = {"conversation_id": room, "sessions": [session]}
     what = ground.chances.choice(["kickout_conversation", "leave", "join_conversation", "join_conversation"])
     api = ground.chances.choice(load.apis)

@@ -74,6 +74,10 @@ class Sender:
         """Turn to the first node again."""
         self._node = self._home
 
+    def turn_to(self, node: int) -> None:
+        """Try this node first."""
+        self._node = node % len(self._people)
+
     async def run(self, stopping: asyncio.Event, pause_seconds: float) -> None:
         """Sends until told to stop, then settles what is under way."""
         while not stopping.is_set():
