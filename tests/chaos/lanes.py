@@ -44,10 +44,10 @@ class Outcome(NamedTuple):
 
 
 class Lane:
-    """One PostgreSQL, with a migrated database to copy."""
+    """One PostgreSQL, with a migrated database to copy. ``out``: where runs leave what they saw."""
 
     def __init__(self, out: Path) -> None:
-        self._out = out
+        self.out = out
         self._postgres = Postgres().start()
         self._template = self._postgres.new_database()
         with tempfile.TemporaryDirectory() as home:
@@ -83,11 +83,11 @@ class Lane:
 
     def _leave(self, verdict: Verdict) -> None:
         name = "-".join(filter(None, (verdict.scenario, verdict.bug, f"{verdict.seed}")))
-        journal.write(verdict.history, self._out / f"{name}.jsonl")
-        (self._out / f"{name}.txt").write_text(page(verdict))
+        journal.write(verdict.history, self.out / f"{name}.jsonl")
+        (self.out / f"{name}.txt").write_text(page(verdict))
         if verdict.broken:
             for number, log in verdict.logs.items():
-                (self._out / f"{name}-node-{number}.log").write_text(log)
+                (self.out / f"{name}-node-{number}.log").write_text(log)
 
 
 def _failure(job: Job, verdict: Verdict) -> str:

@@ -39,8 +39,13 @@ FOR_EVER: Final = (3600.0, 3600.0)
 @dataclass(frozen=True)
 class Shape:
     """What differs from scenario to scenario: ``movers`` who come and go with two devices each, a ``crowd`` of
-    WebSockets in the first room, the life of a receiver's token."""
+    WebSockets in the first room, the life of a receiver's token.
 
+    ``steady``: nobody roams, and polls go to the first node only. Each poll and each resumption looks into the
+    database, and what it finds there its node gives to everybody: on the other node, only the sweep can find it.
+    """
+
+    steady: bool = False
     movers: int = 0
     crowd: int = 0
     token_seconds: int = LONG_SECONDS
@@ -87,6 +92,8 @@ class Load(Traffic):
 
     def _roamer(self, session: str, device: str, protoc: Any) -> Roamer:
         first = self.chances.randrange(len(self.site.urls))
+        if self.shape.steady and protoc == "poll":
+            first = 0
 
         def token() -> str:
             # Without a cursor, a connection that ends loses what comes before the next one.
@@ -95,7 +102,7 @@ class Load(Traffic):
 
         roamer = Roamer(session, token, protoc, self.site.urls, first, self._numbers, f"{session} {device}")
         roamer.chances = self._chances()
-        if len(self.receivers) < LASTING:
+        if self.shape.steady or len(self.receivers) < LASTING:
             roamer.stays = FOR_EVER
         roamer.renews_tokens = self.shape.token_seconds < 0
         return roamer

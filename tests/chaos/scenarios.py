@@ -203,8 +203,9 @@ SCENARIOS: dict[str, Scenario] = {
     "S3": Scenario(
         "Valkey killed, paused, flushed",
         _valkey,
-        Occasion(faults_per_second=0.08, kinds=("layer",), counts={"valkey killed": 1}),
+        Occasion(faults_per_second=0.08, kinds=("layer",), counts={"valkey killed": 1}, protocols=()),
         seconds=12,
+        shape=Shape(steady=True),
     ),
     "S4": Scenario(
         "a worker loses its way to Valkey, in one direction or both, or by resets",
