@@ -11,6 +11,7 @@ from conversations.models import Conversation, Membership
 from messaging import msgid
 from messaging.message import StoredMessage
 from messaging.models import Draft, Message
+from quickim.database import APPEND_MARK
 from quickim.rest.strict_json import encode
 
 Key = tuple[int, str, str]
@@ -136,7 +137,8 @@ class PostgresStatements:
     """Batches go in as one array per column."""
 
     def lock_heads(self, ids: set[str]) -> dict[str, Head]:
-        """See Statements. Locks in id order, skipping what others hold; reads only after that."""
+        """See Statements. Locks in id order, skipping what others hold; reads only after that, and takes the mark that
+        ``settled_clock`` looks for."""
         if not ids:
             return {}
         wanted = [uuid.UUID(text) for text in ids]
@@ -148,8 +150,12 @@ class PostgresStatements:
                 [wanted],
             )
         }
-        rows = _query(f"SELECT {_HEAD_COLUMNS} FROM {_CONVERSATIONS} WHERE public_id = ANY(%s)", [wanted])  # noqa: S608
-        return {str(row[0]): _head(str(row[0]), row, locked=row[1] in locked) for row in rows}
+        rows = _query(
+            f"SELECT {_HEAD_COLUMNS}, pg_advisory_xact_lock_shared(%s, %s) FROM {_CONVERSATIONS}"  # noqa: S608  # constants
+            " WHERE public_id = ANY(%s)",
+            [*APPEND_MARK, wanted],
+        )
+        return {str(row[0]): _head(str(row[0]), row[:-1], locked=row[1] in locked) for row in rows}
 
     def members(self, pairs: set[tuple[int, str]]) -> set[tuple[int, str]]:
         """See Statements."""

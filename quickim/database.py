@@ -34,6 +34,9 @@ MAX_LOCK_SECONDS = 3.0
 LOCK_RETRY_SECONDS = 0.05
 LOCK_NOT_AVAILABLE = "55P03"
 
+APPEND_MARK = (0x71696D, 1)
+"""The advisory lock that all appends on PostgreSQL share, from before their clock reading to their end."""
+
 _waits_for_locks: contextvars.ContextVar[bool] = contextvars.ContextVar("waits_for_locks", default=True)
 _executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 _waiting = 0
@@ -119,7 +122,8 @@ def timely() -> Iterator[int]:
 
 def settled_clock() -> int:
     """The database's clock at which everything committed later is at least as late: now less ``MAX_WRITE_SECONDS``,
-    and no later than the begin of any transaction whose COMMIT is under way (a disk may stall for longer than that).
+    and no later than the begin of any transaction that bears the mark of an append, or whose COMMIT is under way (a
+    process may be stopped before it, and a disk may stall in it, for longer than that).
     """
     now = database_clock()
     settled = now - int(MAX_WRITE_SECONDS * 1_000_000)
@@ -127,7 +131,10 @@ def settled_clock() -> int:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT (extract(epoch FROM min(xact_start)) * 1000000)::bigint FROM pg_stat_activity"
-                " WHERE datname = current_database() AND state = 'active' AND query ILIKE 'commit%'"
+                " WHERE datname = current_database() AND (state = 'active' AND query ILIKE 'commit%%' OR pid IN ("
+                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) = (%s, %s)"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))",
+                APPEND_MARK,
             )
             began = cursor.fetchone()[0]
     else:

@@ -21,7 +21,7 @@ CUTS: tuple[Cut, ...] = ("before the server has it", "after the server answered"
 WAYS: tuple[tuple[Way, ...], ...] = ((), ("to_server",), ("to_client",))
 LOOK_SECONDS = 12.0
 STALLING: tuple[Protoc, ...] = ("ws", "sse", "ws", "sse")
-FLOOD_MESSAGES = 200
+FLOOD_MESSAGES = 100
 FLOOD_CONTENT = "." * 60_000
 FLOOD_SECONDS = 0.04
 
@@ -128,9 +128,10 @@ async def layer_reset(ground: Ground) -> None:
 
 async def postgres_killed(ground: Ground, seconds: float) -> None:
     """kill -9 of PostgreSQL; it recovers from its log."""
-    async with ground.load.fault(f"postgres killed for {seconds:.0f} s", kind="database"):
+    async with ground.load.fault("postgres killed"):
         await ground.on_thread(ground.site.postgres.kill9)
         ground.counts["postgres killed"] += 1
+    async with ground.load.fault(f"postgres away for {seconds:.0f} s", kind="database"):
         await ground.lasts(seconds)
         await ground.on_thread(ground.site.postgres.restart)
 
