@@ -108,7 +108,7 @@ def _place(
     settings = {
         "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
         "QUICKIM_SWEEP_SECONDS": f"{SWEEP_SECONDS:.0f}",
-        "QUICKIM_POLL_WAIT_SECONDS": "5",
+        "QUICKIM_POLL_WAIT_SECONDS": "2",
         **environment,
     }
     place: Place
