@@ -23,7 +23,8 @@ LOOK_SECONDS = 12.0
 STALLING: tuple[Protoc, ...] = ("ws", "sse", "ws", "sse")
 FLOOD_MESSAGES = 100
 FLOOD_CONTENT = "." * 60_000
-FLOOD_SECONDS = 0.04
+FLOOD_AT_ONCE = 5
+FLOOD_SECONDS = 0.2
 
 
 async def worker_killed(ground: Ground, number: int | None = None) -> None:
@@ -180,12 +181,12 @@ async def clients_struck(ground: Ground) -> None:
 
 async def crowd_returns(ground: Ground) -> None:
     """Every connection of every client breaks at once, and all come back at once."""
+    crowd = ground.load.crowd
     async with ground.load.fault("everybody cut off"):
         for door in ground.place.doors:
             ground.counts["clients reset"] += door.reset()
-        for receiver in ground.load.crowd:
-            receiver.connected.clear()
-        await ground.load.within(asyncio.gather(*(receiver.connected.wait() for receiver in ground.load.crowd)), 30)
+        cut = ground.now
+        await ground.load.comes_true(lambda: all(one.now is not None and one.now.opened > cut for one in crowd))
     ground.counts["crowd returned"] += 1
 
 
@@ -225,8 +226,9 @@ async def readers_stall(ground: Ground) -> None:
     try:
         async with load.fault("readers stall"):
             await load.within(asyncio.gather(*(statue.stand() for statue in statues)))
-            for number in range(FLOOD_MESSAGES):
-                await load.within(load.apis[number % len(load.apis)].post(room, FLOOD_CONTENT))
+            for _ in range(FLOOD_MESSAGES // FLOOD_AT_ONCE):
+                apis = ground.chances.choices(load.apis, k=FLOOD_AT_ONCE)
+                await load.within(asyncio.gather(*(api.post(room, FLOOD_CONTENT) for api in apis)))
                 await ground.lasts(FLOOD_SECONDS)
             ground.stalls += await load.within(asyncio.gather(*(one.look(LOOK_SECONDS) for one in statues)), 30)
     finally:
