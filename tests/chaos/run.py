@@ -25,7 +25,7 @@ from tests.chaos.load import Load
 from tests.chaos.planting.apps import BUG
 from tests.chaos.planting.signals import DIRECTORY
 from tests.chaos.scenarios import SCENARIOS, Scenario
-from tests.clients import Api, fresh
+from tests.clients import Api, fresh, mint
 from tests.databases import Postgres, holds_within
 from tests.faults.place import Place
 from tests.faults.site import Site
@@ -37,6 +37,7 @@ DRAIN_SECONDS: Final = 2 * SWEEP_SECONDS + 6
 TIDY_SECONDS: Final = 12.0
 """How long connections that clients left may take to be gone: TCP notices nothing, a write or a keep-alive does."""
 PRIMING: Final = 40
+RANGE: Final = "get_conversation_msg_by_range"
 HARNESS: Final = -1
 """In place of a node's number."""
 COMPLAINTS: Final = re.compile(r"Traceback \(most recent call last\)|was never retrieved|was never awaited")
@@ -171,11 +172,12 @@ async def _prime(place: Place) -> None:
             session = fresh("first")
             room = await api.conversation(session)
             message = {"conversation_id": room, "type": 0, "status": 0, "content": ""}
-            for _ in range(3):
+            everything = {"conversation_id": room, "start_msg_id": "", "end_msg_id": ""}
+            for _ in range(4):
                 # Some of it may be refused: in some scenarios transactions sleep.
                 await asyncio.gather(
                     *(api.inner("send_msg", **message) for _ in range(PRIMING)),
-                    *(api.inner("get_conversation_members", conversation_id=room) for _ in range(PRIMING)),
+                    *(api.public(RANGE, everything, token=mint(session)) for _ in range(PRIMING)),
                 )
 
 
