@@ -28,6 +28,7 @@ ELSEWHERE = 0.3
 PAGE_SECONDS = 0.3
 LOOK_SECONDS = 0.05
 PIPE_BYTES = 4096
+WIDE_BYTES = 1_048_576
 
 
 class Roamer(Receiver):
@@ -166,6 +167,7 @@ class Statue:
 
     async def look(self, seconds: float) -> Stall:
         """Reads all that is there, to the end if there is one within this time."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WIDE_BYTES)
         try:
             async with asyncio.timeout(seconds):
                 code = await (self._look_ws() if self._ws is not None else self._look_sse())

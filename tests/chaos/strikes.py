@@ -19,7 +19,7 @@ DEATH_SECONDS = 6.0
 FAILPOINTS = ("in_transaction", "after_commit", "before_announcement")
 CUTS: tuple[Cut, ...] = ("before the server has it", "after the server answered")
 WAYS: tuple[tuple[Way, ...], ...] = ((), ("to_server",), ("to_client",))
-LOOK_SECONDS = 12.0
+LOOK_SECONDS = 20.0
 STALLING: tuple[Protoc, ...] = ("ws", "sse", "ws", "sse")
 FLOOD_MESSAGES = 100
 FLOOD_CONTENT = "." * 60_000
@@ -230,7 +230,7 @@ async def readers_stall(ground: Ground) -> None:
                 apis = ground.chances.choices(load.apis, k=FLOOD_AT_ONCE)
                 await load.within(asyncio.gather(*(api.post(room, FLOOD_CONTENT) for api in apis)))
                 await ground.lasts(FLOOD_SECONDS)
-            ground.stalls += await load.within(asyncio.gather(*(one.look(LOOK_SECONDS) for one in statues)), 30)
+            ground.stalls += await load.within(asyncio.gather(*(one.look(LOOK_SECONDS) for one in statues)), 40)
     finally:
         for statue in statues:
             await statue.close()
