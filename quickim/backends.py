@@ -35,15 +35,16 @@ POSTGRESQL_SESSION = (
 """Set by the server on each connection; `?options=…` of the URL comes after these, and the last one wins."""
 
 POSTGRESQL_POOL = {
-    "min_size": 1,
-    # What a worker can use at once: four database threads, the writer, one that replaces a hung writer, and the thread
-    # of synchronous views. With more, an outage would leave more open than are of use.
+    # What a worker uses all the time: four database threads and the writer.
+    "min_size": 5,
+    # And at times: one that replaces a hung writer, and the thread of synchronous views.
     "max_size": 7,
     "timeout": CONNECT_TIMEOUT_SECONDS,
     # Attempts to connect come at ever longer intervals: whoever wants a connection then begins a new series, instead of
     # waiting for the next of the old one when the database has long been back.
     "reconnect_timeout": 2,
-    "max_idle": 300,
+    # Whoever waits in an outage makes the pool grow; what nobody needs after it goes soon.
+    "max_idle": 10,
     "max_lifetime": 1800,
     "name": "quickim",
 }

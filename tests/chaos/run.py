@@ -34,8 +34,9 @@ WARM_UP_SECONDS: Final = 1.5
 CALM_SECONDS: Final = 2.0
 """Of load after the heal."""
 DRAIN_SECONDS: Final = 2 * SWEEP_SECONDS + 6
-TIDY_SECONDS: Final = 12.0
-"""How long connections that clients left may take to be gone: TCP notices nothing, a write or a keep-alive does."""
+TIDY_SECONDS: Final = 25.0
+"""How long what nobody needs any more may take to be gone: a pool keeps its connections for ten seconds or two times
+that."""
 PRIMING: Final = 40
 RANGE: Final = "get_conversation_msg_by_range"
 HARNESS: Final = -1
