@@ -16,6 +16,7 @@ from conversations.fields import BytewiseField
 from conversations.models import Conversation
 from messaging.models import Message
 from quickim import backends
+from quickim.backends import POSTGRESQL_POOL
 from quickim.checks import databases, sqlite
 from tests.databases import Postgres, holds_within
 from tests.quickim.test_checks import configured, ids
@@ -205,10 +206,11 @@ def test_a_pooler_that_leaves_out_the_connections_settings_is_a_warning(
 def test_more_connections_than_the_server_has_are_a_warning(
     check_database: Any, postgres: Postgres, settings: Settings
 ) -> None:
-    # Of 200 connections three are kept for superusers, and each worker opens up to 16.
-    configured(settings, workers=12)
+    # Of 200 connections three are kept for superusers.
+    enough = 197 // POSTGRESQL_POOL["max_size"]
+    configured(settings, workers=enough)
     assert check_database(on_postgresql(postgres)) == []
-    configured(settings, workers=13)
+    configured(settings, workers=enough + 1)
     assert check_database(on_postgresql(postgres)) == ["quickim.W010"]
 
 
