@@ -34,7 +34,7 @@ POSTGRESQL_SESSION = (
 )
 """Set by the server on each connection; `?options=…` of the URL comes after these, and the last one wins."""
 
-POSTGRESQL_POOL = {
+POSTGRESQL_POOL: dict[str, Any] = {
     # What a worker uses all the time: four database threads and the writer.
     "min_size": 5,
     # And at times: one that replaces a hung writer, and the thread of synchronous views.
