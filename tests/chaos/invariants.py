@@ -215,7 +215,11 @@ def i9(history: History) -> Iterator[str]:
 
 
 def i10(history: History) -> Iterator[str]:
-    """Nothing committed after a kick reaches the kicked member, and nobody gets what is none of his."""
+    """Nothing committed after a kick reaches the kicked member, or comes from him; nobody gets what is none of his."""
+    for said in history.rows:
+        stays = history.memberships_of.get((said.session, said.conversation), [])
+        if stays and not any(stay.covers(said.seq) for stay in stays):
+            yield f"{said.session} said Seq {said.seq} of {said.conversation}, outside of all his memberships"
     for (reader, conversation), deliveries in history.deliveries_to.items():
         memberships = history.memberships_of[reader.session, conversation]
         for delivery in deliveries:

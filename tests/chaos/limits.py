@@ -20,6 +20,7 @@ MEMORY_BYTES = 64 * 1024 * 1024
 OTHERS_FACTOR = 2.0
 OTHERS_SECONDS = 0.2
 """Below this, latencies of others are the noise of a machine that also runs the harness."""
+REFUSED = range(400, 500)
 TIDY = 2
 """How many tasks, sockets or database connections more or less are no leak."""
 
@@ -108,8 +109,12 @@ def _database_away(history: History, fault: Fault) -> Iterator[str]:
 
 
 def attempts_during(history: History, fault: Fault) -> list[Attempt]:
-    """Those that began in it."""
-    return [attempt for attempt in history.attempts if fault.began <= attempt.began < fault.ended]
+    """Those that began in it, but for those that were rightly refused."""
+    return [
+        attempt
+        for attempt in history.attempts
+        if fault.began <= attempt.began < fault.ended and attempt.status not in REFUSED
+    ]
 
 
 def slowest_delivery(history: History, fault: Fault) -> float:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from tests.chaos.clients import PROTOCOLS, Roamer, WsSender, read_history
 from tests.chaos.history import Page
-from tests.clients import fresh, mint
+from tests.clients import mint
 from tests.faults.place import Place
 from tests.faults.senders import Sender
 from tests.faults.traffic import Traffic
@@ -66,9 +66,9 @@ class Load(Traffic):
         self._numbers = count()
 
     async def _people(self) -> None:
-        people = [fresh(f"person{number}") for number in range(PEOPLE)]
-        self.movers = [fresh(f"mover{number}") for number in range(self.shape.movers)]
-        crowd = [fresh(f"crowd{number}") for number in range(self.shape.crowd)]
+        people = [f"person{number}" for number in range(PEOPLE)]
+        self.movers = [f"mover{number}" for number in range(self.shape.movers)]
+        crowd = [f"crowd{number}" for number in range(self.shape.crowd)]
         self.rooms = [
             await self.apis[0].conversation(*people, *self.movers, *(() if number else crowd))
             for number in range(ROOMS)
@@ -87,6 +87,8 @@ class Load(Traffic):
         for number, session in enumerate(people):
             kind: Callable[..., Sender] = WsSender if number < WS_SENDERS else Sender
             self.senders.append(kind(session, self.apis, number, self.loud, self.log, repeats=REPEATS))
+        # Refused whenever they are out; some of what they say is under way when they are put out.
+        self.senders += [Sender(session, self.apis, 0, self.loud, self.log) for session in self.movers]
         self._whisperer = Sender(people[0], self.apis, 0, self.quiet, self.log)
         self._reading = partial(read_history, self.apis, people[0], self.rooms, self._chances(), self.pages)
 

@@ -136,6 +136,11 @@ def after_a_kick(history: History) -> None:
     history.memberships = [Membership(ROOM, "bob", 0, ended_seq=2)]
 
 
+def said_after_a_kick(history: History) -> None:
+    """Alice is kicked between the second and the third message, and says the third."""
+    history.memberships = [Membership(ROOM, "bob", 0), Membership(ROOM, "alice", 0, ended_seq=2)]
+
+
 def before_joining(history: History) -> None:
     """Bob gets what was said before he joined."""
     history.memberships = [Membership(ROOM, "bob", 1)]
@@ -158,6 +163,7 @@ BAD: list[tuple[str, Callable[[History], None]]] = [
     ("I9", against_the_clock),
     ("I9", seq_against_msg_id),
     ("I10", after_a_kick),
+    ("I10", said_after_a_kick),
     ("I10", before_joining),
 ]
 
