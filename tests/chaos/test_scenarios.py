@@ -1,4 +1,4 @@
-"""What belongs together stays together; the scenarios themselves are run by ``script/chaos``, a few by ``script/test``."""
+"""What belongs together stays together; the scenarios themselves are run by ``script/chaos`` and ``script/test``."""
 
 from tests.chaos.planting.bugs import PLANTS
 from tests.chaos.planting.table import EXPECTED
