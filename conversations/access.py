@@ -4,6 +4,7 @@ Law: whoever is not let in here reads and writes nothing of a conversation, and 
 of one that never was.
 """
 
+import re
 import uuid
 
 from conversations.models import Conversation, Membership
@@ -11,16 +12,15 @@ from quickim.database import locked
 from quickim.errors import ConversationNotFound, NotMember
 from quickim.rest.callers import Caller
 
+CONVERSATION_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+"""The one form of a conversation's id."""
+
 
 def parse_conversation_id(text: str) -> uuid.UUID:
     """The id that ``text`` spells in our one form. Raises ConversationNotFound."""
-    try:
-        parsed = uuid.UUID(text)
-    except ValueError:
-        raise ConversationNotFound from None
-    if str(parsed) != text:
+    if CONVERSATION_ID.fullmatch(text) is None:
         raise ConversationNotFound
-    return parsed
+    return uuid.UUID(text)
 
 
 def access_conversation(caller: Caller, conversation_id: str, *, lock: bool = False) -> Conversation:

@@ -45,4 +45,6 @@ def announce(fact: Any) -> None:
         try:
             listener(fact)
         except Exception:
-            logger.exception("A fact could not be passed on; the sweep will find it.")
+            logger.exception(
+                "A fact could not be passed on; the sweep will find it. Report this as a bug, with its lines."
+            )

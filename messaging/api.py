@@ -8,6 +8,7 @@ from rest_framework import serializers
 from conversations.api import A_MSG_ID, AN_ID, OneConversation
 from messaging import history, msgid
 from messaging.ledger import ledger
+from messaging.measures import count_refusal
 from messaging.message import NewMessage
 from messaging.services import MessageFromBackEnd, MessageToSend
 from quickim.database import in_database
@@ -29,7 +30,7 @@ Params = dict[str, Any]
 A_MESSAGE = history.msg_object(AN_ID, A_MSG_ID, "alice", 1_767_225_600_000_000, 0, 0, "Hello!", 1)
 A_RECEIPT = {"MsgID": A_MSG_ID, "SendTime": 1_767_225_600_000_000}
 
-_sends = Buckets()
+_sends = Buckets("sends")
 
 
 class MsgIdField(StringField):
@@ -83,7 +84,19 @@ async def _send(params: Params, session: str) -> dict[str, Any]:
     return {"MsgID": receipt.msg_id, "SendTime": receipt.send_time}
 
 
-class SendMsg(Endpoint):
+class _Sending(Endpoint):
+    """Counts what is refused before the ledger hears of it."""
+
+    def check(self, raw_params: dict[str, Any]) -> Params:
+        """See Endpoint."""
+        try:
+            return super().check(raw_params)
+        except Exception as error:
+            count_refusal(error)
+            raise
+
+
+class SendMsg(_Sending):
     """Send a message; answered once it is committed. A repeat with the same client_msg_id has one effect."""
 
     name, body = "send_msg", MessageToSend
@@ -96,14 +109,19 @@ class SendMsg(Endpoint):
         Unavailable,
     )
     answer_example: ClassVar[Any] = A_RECEIPT
+    counts_as_call: ClassVar[bool] = False
 
     async def call(self, caller: Caller, params: Params) -> Any:
         """``{"MsgID", "SendTime"}``."""
-        _sends.spend(caller.session, settings.QUICKIM.send_rate)
+        try:
+            _sends.spend(caller.session, settings.QUICKIM.send_rate)
+        except TooManyRequests as error:
+            count_refusal(error)
+            raise
         return await _send(params, caller.session)
 
 
-class InnerSendMsg(InnerEndpoint):
+class InnerSendMsg(_Sending, InnerEndpoint):
     """Send as a member, or as the system (also into an archived conversation)."""
 
     name, body = "inner/send_msg", MessageFromBackEnd

@@ -8,14 +8,19 @@
 5. The commit comes within ``MAX_WRITE_SECONDS`` of the clock reading, or the transaction is given up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from conversations.access import parse_conversation_id
+from django.db import connection
+
+from conversations.access import CONVERSATION_ID
 from messaging import msgid
-from messaging.append_sql import Head, Key, Statements, delete_drafts, statements, waiting_drafts
+from messaging.append_postgres import PostgresStatements
+from messaging.append_sql import Head, Key, Statements, delete_drafts, waiting_drafts
+from messaging.append_sqlite import SqliteStatements
 from messaging.message import Again, Committed, NewMessage, Outcome, Receipt, StoredMessage
-from quickim.database import timely, write_transaction
+from quickim import database
+from quickim.database import in_time, write_transaction
 from quickim.errors import (
     ClientMsgIdReused,
     ConversationArchived,
@@ -47,30 +52,32 @@ def append_batch(drafts: Sequence[NewMessage], nudge: int = 0) -> list[Outcome]:
     return outcomes
 
 
+def statements() -> Statements:
+    """The statements for the database in use."""
+    return _STATEMENTS[connection.vendor]
+
+
 def _append(sql: Statements, drafts: Sequence[NewMessage], nudge: int) -> list[Outcome]:
-    heads = sql.lock_heads({draft.conversation_id for draft in drafts if _is_an_id(draft.conversation_id)})
-    keys = [(draft, head) for draft in drafts if (head := heads.get(draft.conversation_id)) is not None and head.locked]
-    plan = _Plan(
-        members=sql.members({(head.number, draft.session) for draft, head in keys if draft.session}),
-        known=sql.known_repeats(
-            {(head.number, draft.session, draft.client_msg_id) for draft, head in keys if draft.client_msg_id}
-        ),
-        waiting_drafts=waiting_drafts({draft.draft_id for draft, _ in keys if draft.draft_id}),
-    )
-    with timely() as now:
-        plan.floor = sql.common_floor()
+    with in_time():
+        ground = sql.read([draft for draft in drafts if CONVERSATION_ID.fullmatch(draft.conversation_id)])
+        now = database.database_clock(ground.clock)
+        plan = _Plan(
+            members=ground.members,
+            known=ground.known,
+            waiting_drafts=waiting_drafts({draft.draft_id for draft in drafts if draft.draft_id}),
+            floor=ground.floor,
+        )
+        heads = ground.heads
         outcomes = [plan.decide(draft, heads.get(draft.conversation_id), now, nudge) for draft in drafts]
         if plan.rows:
-            sql.insert(plan.rows)
-            sql.update_heads(list(plan.touched.values()))
-        if any(draft.draft_id for draft in drafts):
-            delete_drafts(
-                [
-                    draft.draft_id
-                    for draft, outcome in zip(drafts, outcomes, strict=True)
-                    if draft.draft_id and isinstance(outcome, Committed | Receipt)
-                ]
-            )
+            sql.store(plan.rows, list(plan.touched.values()))
+        delete_drafts(
+            [
+                draft.draft_id
+                for draft, outcome in zip(drafts, outcomes, strict=True)
+                if draft.draft_id and isinstance(outcome, Committed | Receipt)
+            ]
+        )
     return outcomes
 
 
@@ -78,7 +85,7 @@ def _append(sql: Statements, drafts: Sequence[NewMessage], nudge: int) -> list[O
 class _Plan:
     """What a batch will store, decided draft by draft."""
 
-    members: set[tuple[int, str]]
+    members: Collection[tuple[int, str]]
     known: dict[Key, StoredMessage]
     waiting_drafts: set[int]
     """Draft rows that are still there; one that is gone was appended by somebody else."""
@@ -100,7 +107,9 @@ class _Plan:
         self.waiting_drafts.discard(draft.draft_id)
         key = (head.number, draft.session, draft.client_msg_id)
         if draft.client_msg_id and (first := self.known.get(key) or self.new.get(key)) is not None:
-            if (first.content, first.type, first.status) != (draft.content, draft.type, draft.status):
+            is_other = (first.content, first.type, first.status) != (draft.content, draft.type, draft.status)
+            # What a redacted one said cannot be compared any more: its sender is told that it was sent.
+            if is_other and not first.is_redacted:
                 return ClientMsgIdReused()
             return Receipt(first.msg_id, first.send_time, repeated=True)
         if draft.session and (head.number, draft.session) not in self.members:
@@ -141,9 +150,4 @@ class _Plan:
         return message
 
 
-def _is_an_id(conversation_id: str) -> bool:
-    try:
-        parse_conversation_id(conversation_id)
-    except ConversationNotFound:
-        return False
-    return True
+_STATEMENTS: dict[str, Statements] = {"sqlite": SqliteStatements(), "postgresql": PostgresStatements()}

@@ -11,6 +11,7 @@ from conversations.access import find_conversation, is_member
 from conversations.models import Conversation
 from messaging.models import Message
 from messaging.positions import seq_at
+from messaging.redaction import redacted_among
 from quickim.errors import NotMember
 from quickim.rest.callers import Caller
 
@@ -32,9 +33,11 @@ def msg_object(
     kind: int,
     content: str,
     seq: int,
+    *,
+    is_redacted: bool = False,
 ) -> MsgObject:
-    """The wire's ``Msg``, the same on every protocol and in history."""
-    return {
+    """The wire's ``Msg``, the same on every protocol and in history; ``Redacted`` is there only when it is true."""
+    message: MsgObject = {
         "MsgId": msg_id,
         "ConversationID": conversation_id,
         "FromSession": session,
@@ -44,6 +47,15 @@ def msg_object(
         "Content": content,
         "Seq": seq,
     }
+    if is_redacted:
+        message["Redacted"] = True
+    return message
+
+
+def msg_objects(conversation_id: str, rows: Sequence[Sequence[Any]]) -> list[MsgObject]:
+    """The ``Msg`` of each of ``rows``, which hold ``COLUMNS``."""
+    redacted = redacted_among(row[0] for row in rows if not row[5])
+    return [msg_object(conversation_id, *row, is_redacted=row[0] in redacted) for row in rows]
 
 
 def range_page(
@@ -88,7 +100,7 @@ def _page(
         .values_list(*COLUMNS)[:limit]
     )
     _still_allowed(caller, conversation)
-    return [msg_object(conversation_id, *row) for row in rows]
+    return msg_objects(conversation_id, rows)
 
 
 def _still_allowed(caller: Caller, conversation: Conversation) -> None:

@@ -3,7 +3,8 @@
 Laws:
 - A draft gets exactly one outcome: committed, a first send's receipt, an error, or "unknown" when its commit's end
   could not be learned. An acknowledgement means: committed.
-- Batches form by themselves: while one commits, the next gathers. No timer delays a lone draft.
+- Batches form by themselves: while one commits, and its senders are told, the next gathers. No timer delays a lone
+  draft.
 - A draft waits ``MAX_WAIT_SECONDS`` at most: withdrawn (Unavailable) while in line, OutcomeUnknown once taken.
 - A writer that hangs is replaced; its connection is shut so that it ends, and what it held is "unknown".
 - After a commit the senders learn their outcome, then the fact is announced.
@@ -17,21 +18,32 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.db import DatabaseError, connections
 
 from conversations.announcements import announce
+from messaging.measures import count_batch, count_outcomes, count_refusal
 from messaging.message import Again, Committed, MessagesCommitted, NewMessage, Outcome, Receipt
 from messaging.queue import DraftQueue, Entry
 from messaging.retries import append_with_retries
+from messaging.traces import given_up, joined_line, record
 from quickim.errors import OutcomeUnknown, QuickimError, Unavailable
+from quickim.observability import tracing
 
 logger = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 3.0
 STUCK_SECONDS = 5.0
 """How long one batch may take before its writer is given up."""
+TURNS = 3
+"""Turns of the event loop between a batch and the next: in these the senders are told, their answers go out, and what
+they send upon that comes in. A batch costs two round trips and a commit, whatever its size."""
+TURNS_SECONDS = 0.02
+"""A loop that takes longer is not waited for."""
+IDLE_SECONDS = 0.5
+"""How long a writer without work keeps its database connection."""
 _WATCH_SECONDS = 0.1
 _IDLE_WATCH_SECONDS = 0.5
 
@@ -66,6 +78,9 @@ class _Writer(threading.Thread):
         self.abandoned = False
         self.batch: list[Entry] = []
         self.busy_since = 0.0
+        self.is_connected = False
+        self.turned = threading.Event()
+        """The event loops came round after the last batch."""
         self.shut_connection: Callable[[], None] = lambda: None
 
     def run(self) -> None:
@@ -127,9 +142,12 @@ class Ledger:
                 thread.join(max(0.0, end - time.monotonic()))
 
     def _put(self, entry: Entry) -> None:
+        if tracing.spans() is not None:
+            joined_line(entry.draft)
         with self._changed:
             if self._closing or not self._queue.put(entry):
-                raise Unavailable
+                count_refusal(refusal := Unavailable())
+                raise refusal
             if self._writer is None:
                 self._writer = _Writer(self)
                 self._writer.start()
@@ -147,8 +165,16 @@ class Ledger:
             batch = self._wait_for_batch(writer)
             if batch is None:
                 return False
-            writer.batch, writer.busy_since = batch, time.monotonic()
-        outcomes = append_with_retries([entry.draft for entry in batch], min(entry.deadline for entry in batch))
+            if batch:
+                writer.batch, writer.busy_since = batch, time.monotonic()
+        writer.is_connected = bool(batch)
+        if not batch:
+            _hand_back()
+            return True
+        drafts, deadline = [entry.draft for entry in batch], min(entry.deadline for entry in batch)
+        recording = record(drafts)
+        outcomes = append_with_retries(drafts, deadline) if recording is None else recording.append(deadline)
+        count_batch(len(batch), time.monotonic() - writer.busy_since)
         with self._changed:
             if writer.abandoned:
                 # The senders were told "unknown"; what did get stored is found by the sweep.
@@ -156,10 +182,16 @@ class Ledger:
             writer.batch, writer.busy_since = [], 0.0
             again = [entry for entry, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Again)]
             self._queue.park(again, time.monotonic())
-        _settle(batch, outcomes)
+        writer.turned.clear()
+        is_told = _settle(batch, outcomes, writer.turned)
+        if recording is not None:
+            recording.tell(outcomes)
+        if is_told:
+            writer.turned.wait(TURNS_SECONDS)
         return True
 
     def _wait_for_batch(self, writer: _Writer) -> list[Entry] | None:
+        """The next batch; None: the thread is to end; empty: there was nothing for a while."""
         while True:
             if writer.abandoned or (self._closing and not len(self._queue)):
                 return None
@@ -168,7 +200,12 @@ class Ledger:
                 return batch
             retry = self._queue.next_retry()
             self._is_idle = True
-            self._changed.wait(None if retry is None else max(0.001, retry - now))
+            if retry is not None:
+                self._changed.wait(max(0.001, retry - now))
+            elif not writer.is_connected:
+                self._changed.wait()
+            elif not self._changed.wait(IDLE_SECONDS):
+                return []
 
     def _watch(self) -> None:
         """On the watcher's thread: end waits that last too long, give up a writer that hangs."""
@@ -192,14 +229,27 @@ class Ledger:
                     self._writer.start()
             _settle(expired, [Unavailable()] * len(expired))
             _settle(overdue, [OutcomeUnknown()] * len(overdue))
+            if tracing.spans() is not None:
+                given_up([*expired, *overdue], "waited too long")
             if stuck:
-                logger.error("The ledger's writer hung in the database and was replaced; check the database.")
+                logger.error(
+                    "The ledger's writer hung in the database and was replaced: see what the database waits for."
+                )
                 stuck.shut_connection()
             time.sleep(_WATCH_SECONDS)
 
 
-def _settle(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
-    """Tell the senders, loop by loop, then announce what was committed."""
+def _hand_back() -> None:
+    """Back to the pool with this thread's connection, where there is one; a writer must not end of it."""
+    for connection in connections.all(initialized_only=True):
+        if connection.settings_dict["CONN_MAX_AGE"] == 0:
+            with suppress(DatabaseError):
+                connection.close()
+
+
+def _settle(entries: Sequence[Entry], outcomes: Sequence[Outcome], turned: threading.Event | None = None) -> bool:
+    """Tell the senders, loop by loop, then announce what was committed. True: a loop will set ``turned``."""
+    count_outcomes(outcomes)
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiter, Outcome]]] = defaultdict(list)
     for entry, outcome in zip(entries, outcomes, strict=True):
         if isinstance(outcome, Again):
@@ -208,19 +258,36 @@ def _settle(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
             by_loop[entry.waiter.loop].append((entry.waiter, outcome))
         elif isinstance(outcome, QuickimError):
             logger.info("A stored draft has to wait or was refused: code %d.", outcome.code)
+    told = False
     for loop, settled in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_settle_all, settled)
+            loop.call_soon_threadsafe(_settle_all, loop, settled, turned)
+            told = True
         except RuntimeError:
-            logger.warning("Outcomes of %d sends came after their event loop had ended.", len(settled))
+            logger.warning(
+                "Outcomes of %d sends came after their event loop had ended; their clients repeat them. Nothing to do.",
+                len(settled),
+            )
     committed = tuple(outcome for outcome in outcomes if isinstance(outcome, Committed))
     if committed:
         announce(MessagesCommitted(committed))
+    return told
 
 
-def _settle_all(settled: list[tuple[Waiter, Outcome]]) -> None:
+def _settle_all(
+    loop: asyncio.AbstractEventLoop, settled: list[tuple[Waiter, Outcome]], turned: threading.Event | None
+) -> None:
     for waiter, outcome in settled:
         waiter.settle(outcome)
+    if turned is not None:
+        loop.call_soon(_turn, loop, turned, TURNS - 1)
+
+
+def _turn(loop: asyncio.AbstractEventLoop, turned: threading.Event, left: int) -> None:
+    if left:
+        loop.call_soon(_turn, loop, turned, left - 1)
+    else:
+        turned.set()
 
 
 def _shut(raw: Any) -> None:

@@ -1,8 +1,9 @@
 """What goes into the ledger and what comes out of it. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quickim.errors import QuickimError
+from quickim.observability.tracing import Trace
 
 
 @dataclass(slots=True)
@@ -18,6 +19,8 @@ class NewMessage:
     client_msg_id: str = ""
     draft_id: int = 0
     """The draft row that it came from and that goes when it is appended."""
+    trace: Trace | None = field(default=None, compare=False, repr=False)
+    """Only if it is sent in a trace that is recorded."""
 
 
 @dataclass(slots=True)
@@ -35,6 +38,10 @@ class StoredMessage:
     status: int
     type: int
     content: str
+    is_redacted: bool = False
+    """Its content was taken back, and is empty."""
+    trace: Trace | None = field(default=None, compare=False, repr=False)
+    """Only if it was sent in a trace that is recorded, and this process has heard of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +78,25 @@ class MessagesCommitted:
     """A fact for conversations.announcements: these were committed in one transaction, in this order."""
 
     committed: tuple[Committed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedMessage:
+    """One message whose content was taken back; ``redaction`` rises within a conversation."""
+
+    redaction: int
+    msg_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesRedacted:
+    """A fact for conversations.announcements: contents of one conversation were taken back, at ``at`` (microseconds)
+    and while it had the member_version ``version``."""
+
+    number: int
+    conversation_id: str
+    conversation_type: int
+    version: int
+    at: int
+    messages: tuple[RedactedMessage, ...]

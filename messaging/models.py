@@ -57,3 +57,21 @@ class Draft(models.Model):
 
     def __str__(self) -> str:
         return f"draft {self.pk}"
+
+
+class Redaction(models.Model):
+    """That a message's content was taken back; its row in the message table only has an empty content since."""
+
+    id = models.BigAutoField(primary_key=True)
+    """Rises within a conversation, in the order of the commits: it is given under the conversation's lock."""
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="redactions", db_index=False)
+    msg_id = BytewiseField(max_length=19, unique=True)
+    seq = models.BigIntegerField()
+    at = models.BigIntegerField(db_index=True)
+    """Microseconds since the Unix epoch, written inside ``quickim.database.timely``: sweeps find by it."""
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["conversation", "at"], name="redaction_of_conversation")]
+
+    def __str__(self) -> str:
+        return f"redaction of {self.msg_id}"

@@ -21,7 +21,7 @@ from django.db.models import F, QuerySet
 from conversations.access import parse_conversation_id
 from conversations.models import Conversation
 from messaging import msgid
-from messaging.models import Draft, Message
+from messaging.models import Draft, Message, Redaction
 from messaging.positions import SeqAt
 from messaging.retries import RETRIED_SQLSTATES
 from quickim.database import database_clock, write_transaction
@@ -191,6 +191,7 @@ def _delete(targets: Mapping[int, int], batch: int) -> _Step:
         with connection.cursor() as cursor:
             cursor.executemany(_RAISE, [(last + 1, number, last, number) for number, _, last in ranges])
             cursor.executemany(_DELETE, ranges)
+            cursor.executemany(_FORGET, [(number, last) for number, _, last in ranges])
     return _Step(batch - room, finished, targets.keys() - {number for number, _ in locked})
 
 
@@ -205,6 +206,7 @@ _RAISE = (
 )
 # From the first kept Seq, not from nothing: what earlier transactions deleted still lies in PostgreSQL's index.
 _DELETE = f"DELETE FROM {Message._meta.db_table} WHERE conversation_id = %s AND seq BETWEEN %s AND %s"  # noqa: S608
+_FORGET = f"DELETE FROM {Redaction._meta.db_table} WHERE conversation_id = %s AND seq <= %s"  # noqa: S608
 
 
 def _patiently(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -49,29 +49,36 @@ def append_with_retries(drafts: Sequence[NewMessage], deadline: float) -> list[O
                 continue
             if not _is_passing(error):
                 _drop_connection()
-                logger.warning("The database did not take a batch (%s): check it.", type(error).__name__)
+                logger.warning(
+                    "The database did not take a batch (%s): check that it runs, and its disk.", type(error).__name__
+                )
                 return [Unavailable() for _ in drafts]
             if time.monotonic() + _PAUSE_SECONDS > deadline:
                 return [Unavailable() for _ in drafts]
             time.sleep(_PAUSE_SECONDS)
         except Exception:
             # Whatever it is, the senders must hear of it and the writer must live on.
-            logger.exception("A batch of %d drafts failed.", len(drafts))
+            logger.exception(
+                "A batch of %d drafts failed; each is tried by itself. Report this as a bug, with its lines.",
+                len(drafts),
+            )
             _drop_connection()
             return _isolated(drafts, deadline)
 
 
 def _finished(drafts: Sequence[NewMessage], outcomes: list[Outcome]) -> list[Outcome]:
     _keep_refusals(drafts, outcomes)
-    # Back to the pool with it, where there is one.
-    connection.close_if_unusable_or_obsolete()
+    if connection.errors_occurred:
+        connection.close_if_unusable_or_obsolete()
     return outcomes
 
 
 def _isolated(drafts: Sequence[NewMessage], deadline: float) -> list[Outcome]:
     """Each conversation by itself, then each draft."""
     if len(drafts) == 1:
-        logger.error("The database refused a message; its sender was told.")
+        logger.error(
+            "The database refused a message; its sender was told. Check the database's own log for the reason."
+        )
         return [InternalError()]
     groups: dict[str, list[int]] = {}
     for position, draft in enumerate(drafts):
@@ -116,8 +123,12 @@ def _keep_refusals(drafts: Sequence[NewMessage], outcomes: Sequence[Outcome]) ->
     """A refused draft row stays, with the reason, for the product to see."""
     for draft, outcome in zip(drafts, outcomes, strict=True):
         if draft.draft_id and isinstance(outcome, QuickimError) and outcome.status < 500:
-            logger.warning("Draft %d was refused with code %d and is kept.", draft.draft_id, outcome.code)
+            logger.warning(
+                "Draft %d was refused with code %d and is kept: mend what the code says, or delete the row.",
+                draft.draft_id,
+                outcome.code,
+            )
             try:
                 Draft.objects.filter(pk=draft.draft_id).update(refused_code=outcome.code)
             except DatabaseError:
-                logger.warning("The refusal could not be written down; the sweep tries the draft again.")
+                logger.warning("A draft's refusal could not be written down; it is tried again. Check the database.")

@@ -16,6 +16,7 @@ from messaging.message import NewMessage
 from messaging.models import Draft
 from quickim.database import database_clock
 from quickim.errors import ConversationArchived, Unavailable
+from quickim.observability import tracing
 from quickim.rest.answers import known_error
 from quickim.rest.callers import Caller
 from quickim.rest.fields import ClientMsgIdField, ContentField, IntegerField, SessionField, StringField
@@ -54,6 +55,8 @@ def post_message(
     It becomes a message right after the surrounding transaction commits, at the latest with the next sweep of any node.
     Raises what a send raises: InvalidParameter, ConversationNotFound, NotMember, ConversationArchived.
     """
+    # In a process that serves nobody, the first one begins to trace.
+    tracing.start()
     fields: dict[str, Any] = {
         "conversation_id": conversation_id,
         "content": content,

@@ -1,12 +1,15 @@
 """The append transaction: an outcome for each draft, Seq without a gap, MsgIds that rise whatever the clock does."""
 
+from collections.abc import Sequence
+
 import pytest
 from django.db import OperationalError, connection
 
 from conversations.models import Conversation, Membership
 from conversations.services import create_conversation, kick_out, set_archived, set_deleted
-from messaging import append_sql, msgid
-from messaging.append import CommitUnclear, append_batch
+from messaging import msgid
+from messaging.append import CommitUnclear, append_batch, statements
+from messaging.append_sql import Ground, Statements
 from messaging.message import Again, Committed, NewMessage, Outcome, Receipt
 from messaging.models import Message
 from quickim.errors import (
@@ -70,6 +73,23 @@ def test_each_draft_of_a_batch_has_an_outcome_of_its_own(room: Conversation) -> 
     assert stored(deleted) == []
 
 
+def test_every_text_is_stored_as_it_is(room: Conversation) -> None:
+    texts = ["", '"', "\\", '\\"', "{}", ",", "NULL", "null", " ", "a\nb\tc", "'; DROP", "%s", "$1", "héllo 😀", "\x01"]
+    sessions = [text for text in texts if text]
+    add_members(room, sessions)
+    batch = [draft(room, text, text, client_msg_id=text) for text in texts]
+    assert [type(outcome) for outcome in append_batch(batch)] == [Committed] * len(texts)
+    assert stored(room) == [(seq, text, text) for seq, text in enumerate(texts, 1)]
+    again = append_batch([one for one in batch if one.client_msg_id])
+    assert [type(outcome) for outcome in again] == [Receipt] * len(sessions)
+
+
+def add_members(room: Conversation, sessions: Sequence[str]) -> None:
+    """Rows as they are, whatever a door would say of such names."""
+    for session in sessions:
+        Membership.objects.create(conversation=room, session=session, joined_at=0, version=0, changed_at=0)
+
+
 def test_an_outcome_says_what_is_stored(room: Conversation, clock: Clock) -> None:
     (outcome,) = append_batch([draft(room, "héllo 😀", type=-5, status=2**31 - 1, client_msg_id="x")])
     message = committed(outcome).message
@@ -118,7 +138,7 @@ def test_msgids_rise_over_all_conversations_where_one_counter_serves_them(room: 
         append_batch(drafts)
         clock.advance(-60)
     rows = Message.objects.order_by("msg_id").values_list("content", flat=True)
-    has_one_counter = append_sql.statements().common_floor() is not None
+    has_one_counter = statements().read([]).floor is not None
     assert has_one_counter == (connection.vendor == "sqlite")
     if has_one_counter:
         assert list(rows) == [str(count) for count in range(9)] * 3
@@ -200,14 +220,14 @@ def test_a_conversation_that_is_held_elsewhere_is_to_be_tried_again(
     room: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = create_conversation(1, ["alice"])
-    lock_heads = type(append_sql.statements()).lock_heads
+    read = type(statements()).read
 
-    def held(sql: append_sql.Statements, ids: set[str]) -> dict[str, append_sql.Head]:
-        heads = lock_heads(sql, ids)
-        heads[str(room.public_id)].locked = False
-        return heads
+    def held(sql: Statements, drafts: Sequence[NewMessage]) -> Ground:
+        ground = read(sql, drafts)
+        ground.heads[str(room.public_id)].locked = False
+        return ground
 
-    monkeypatch.setattr(type(append_sql.statements()), "lock_heads", held)
+    monkeypatch.setattr(type(statements()), "read", held)
     outcomes = append_batch([draft(room, "held"), draft(other, "free"), draft(room, "held too")])
     assert [type(outcome) for outcome in outcomes] == [Again, Committed, Again]
     assert (stored(room), stored(other)) == ([], [(1, "alice", "free")])
@@ -219,7 +239,7 @@ def test_a_commit_whose_end_is_not_known_is_told_from_a_failure(
     def lost() -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
-    kind = type(append_sql.statements())
+    kind = type(statements())
     with monkeypatch.context() as losing:
         losing.setattr(connection, "commit", lost)
         losing.setattr(kind, "commit_may_have_happened", lambda self, error: False)

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import psycopg
 import pytest
 from django.db import DataError, IntegrityError, OperationalError, connection
 
 from conversations.models import Conversation
 from conversations.services import create_conversation
-from messaging import append_sql, msgid, retries
-from messaging.append import CommitUnclear, append_batch
+from messaging import msgid, retries
+from messaging.append import CommitUnclear, append_batch, statements
+from messaging.append_sql import Ground, Head, Statements
 from messaging.message import Committed, NewMessage, Outcome, StoredMessage
 from messaging.retries import append_with_retries
 from quickim.errors import InternalError, OutcomeUnknown, Unavailable
@@ -41,7 +44,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[int]:
 
 def without_a_common_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conversations count for themselves, as they do on PostgreSQL, so that their MsgIds can clash."""
-    monkeypatch.setattr(type(append_sql.statements()), "common_floor", lambda self: None)
+    read = type(statements()).read
+
+    def uncounted(sql: Statements, drafts: Sequence[NewMessage]) -> Ground:
+        return replace(read(sql, drafts), floor=None)
+
+    monkeypatch.setattr(type(statements()), "read", uncounted)
 
 
 def test_a_msgid_that_clashes_is_tried_again_with_a_higher_one(
@@ -82,15 +90,15 @@ def test_a_clash_with_a_burst_is_resolved_too(
 def test_a_draft_the_database_refuses_does_not_hurt_its_neighbours(
     room: Conversation, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
-    kind = type(append_sql.statements())
-    insert = kind.insert
+    kind = type(statements())
+    store = kind.store
 
-    def strict_insert(sql: append_sql.Statements, rows: Sequence[tuple[StoredMessage, str]]) -> None:
-        insert(sql, rows)
+    def strict(sql: Statements, rows: Sequence[tuple[StoredMessage, str]], heads: Sequence[Head]) -> None:
+        store(sql, rows, heads)
         if any(message.content == "bad" for message, _ in rows):
             raise DataError("refused")
 
-    monkeypatch.setattr(kind, "insert", strict_insert)
+    monkeypatch.setattr(kind, "store", strict)
     other = create_conversation(1, ["alice"])
     batch = [draft(room, "1"), draft(other, "1"), draft(room, content), draft(room, "2"), draft(other, "2")]
     outcomes = append_with_retries(batch, time.monotonic() + 5)
@@ -136,6 +144,21 @@ def test_a_database_that_is_away_is_told_at_once(room: Conversation, monkeypatch
     assert type(append_with_retries([draft(room)], time.monotonic() + 60)[0]) is Unavailable
     # On PostgreSQL as many connections as the pool may hold are tried, for they may have died together.
     assert len(sizes) == (retries.MAX_LOSSES + 1 if connection.vendor == "postgresql" else 1)
+
+
+def die_unused() -> None:
+    """A new connection of this thread, ended by the server before anything was said over it; SQLite ends none."""
+    connection.close()
+    if connection.vendor == "postgresql":
+        connection.ensure_connection()
+        victim = connection.connection.info.backend_pid
+        with psycopg.connect(**connection.get_connection_params() | {"pool": None}) as administrator:
+            administrator.execute("SELECT pg_terminate_backend(%s, 5000)", [victim])
+
+
+def test_a_connection_that_died_before_its_first_use_costs_no_message(room: Conversation) -> None:
+    die_unused()
+    assert isinstance(append_with_retries([draft(room)], time.monotonic() + 5)[0], Committed)
 
 
 def test_a_lost_connection_is_not_tried_again_after_the_deadline(
