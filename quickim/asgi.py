@@ -15,11 +15,15 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: 
 
 from gateway.node import drain_node, ensure_node  # noqa: E402
 from gateway.transports.websocket import NotifyConsumer, RefusedPath  # noqa: E402
+from quickim.measured import Measured  # noqa: E402
+from quickim.observability import tracing  # noqa: E402
 from quickim.rest.edge import Application, Edge, Receive, Scope, Send  # noqa: E402
+from quickim.rest.slots import Slots  # noqa: E402
 
+_http = Measured(Edge(Slots(cast(Application, ASGIStaticFilesHandler(django_application)))))
 _router = ProtocolTypeRouter(
     {
-        "http": Edge(cast(Application, ASGIStaticFilesHandler(django_application))),
+        "http": _http,
         # Django's types know views only; Channels routes to applications.
         "websocket": URLRouter([path("notify", NotifyConsumer.as_asgi()), re_path("", cast(Any, RefusedPath()))]),
     }
@@ -32,7 +36,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
         return
     await ensure_node()
-    await _router(scope, receive, send)
+    if (spans := tracing.spans()) is not None and scope["type"] == "http" and spans.follows(scope):
+        await spans.http(_http, scope, receive, send)
+    elif scope["type"] == "http":
+        await _http(scope, receive, send)
+    else:
+        await _router(scope, receive, send)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -37,8 +37,8 @@ POSTGRESQL_SESSION = (
 POSTGRESQL_POOL: dict[str, Any] = {
     # What a worker uses all the time: four database threads and the writer.
     "min_size": 5,
-    # And at times: one that replaces a hung writer, and the thread of synchronous views.
-    "max_size": 7,
+    # And at times: one that replaces a hung writer, and four threads of pages for people (quickim.rest.slots).
+    "max_size": 10,
     "timeout": CONNECT_TIMEOUT_SECONDS,
     # Attempts to connect come at ever longer intervals: whoever wants a connection then begins a new series, instead of
     # waiting for the next of the old one when the database has long been back.

@@ -37,6 +37,8 @@ LOCK_NOT_AVAILABLE = "55P03"
 APPEND_MARK = (0x71696D, 1)
 """The advisory lock that all appends on PostgreSQL share, from before their clock reading to their end."""
 
+POSTGRESQL_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
 _waits_for_locks: contextvars.ContextVar[bool] = contextvars.ContextVar("waits_for_locks", default=True)
 _executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 _waiting = 0
@@ -84,6 +86,11 @@ def locked(rows: QuerySet[M]) -> QuerySet[M]:
     return rows.select_for_update(no_key=True, nowait=not _waits_for_locks.get())
 
 
+def workload() -> tuple[int, int]:
+    """How many of the database threads are busy, and how many pieces of work wait for one."""
+    return min(_waiting, THREADS), max(0, _waiting - THREADS)
+
+
 def _run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return function(*args, **kwargs)
@@ -114,8 +121,15 @@ def timely() -> Iterator[int]:
 
     Whoever stores a time that sweeps look for does so in here, as the last thing before the commit. Raises Unavailable.
     """
+    with in_time():
+        yield database_clock()
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """``timely`` for a block that reads the clock by itself."""
     started = time.monotonic()
-    yield database_clock()
+    yield
     if time.monotonic() - started > MAX_WRITE_SECONDS:
         raise Unavailable({"database": "the transaction took too long"})
 
@@ -143,11 +157,14 @@ def settled_clock() -> int:
     return settled if began is None else min(settled, int(began))
 
 
-def database_clock() -> int:
-    """Microseconds since the Unix epoch by the clock that all nodes share: the database server's."""
+def database_clock(reading: int | None = None) -> int:
+    """Microseconds since the Unix epoch by the clock that all nodes share: the database server's; ``reading``, if
+    another statement has brought it (``POSTGRESQL_CLOCK``)."""
+    if reading is not None:
+        return reading
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+            cursor.execute(f"SELECT {POSTGRESQL_CLOCK}")
             row = cursor.fetchone()
             return int(row[0])
     return time.time_ns() // 1_000

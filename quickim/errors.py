@@ -90,10 +90,27 @@ class TooManyRequests(QuickimError):
     code, status = 10007, 429
 
 
+class RateExceeded(TooManyRequests):
+    """too many requests
+
+    A token bucket is empty, or an address has as many connections as it may: the caller may repeat a little later.
+    """
+
+
 class InvalidToken(QuickimError):
     """invalid token"""
 
     code, status = 10101, 401
+
+
+class TokenRevoked(InvalidToken):
+    """invalid token
+
+    It was good before it was revoked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"token": "was revoked"})
 
 
 class ConversationTypeOutOfRange(QuickimError):

@@ -1,4 +1,5 @@
-"""The pages for people at ``/`` and ``/docs``, and the OpenAPI document that the latter shows.
+"""The pages for people at ``/`` (the playground, or what runs here) and ``/docs``, and the OpenAPI document that the
+latter shows.
 
 Laws: they fetch nothing from elsewhere and run no inline script, and a Content-Security-Policy holds them to it; they
 read no database, so they answer when it is away; what is wrong with a request is answered in the envelope.
@@ -16,6 +17,7 @@ from django.utils.translation import get_language_from_request
 from django.views.decorators.csrf import csrf_exempt
 
 from conversations.api import AN_ID
+from gateway.playground.admission import is_shown
 from quickim.errors import MethodNotAllowed
 from quickim.openapi.document import Document, build_document
 from quickim.openapi.outline import build_outline
@@ -54,10 +56,20 @@ def _page(view: View) -> View:
 
 @_page
 def landing(request: HttpRequest) -> HttpResponse:
-    """What runs here and how to begin, in Chinese for a browser that prefers it, or with ``?lang=zh`` or ``en``."""
+    """The playground for whom it is there; for others, and with ``?page=landing``, what runs here and how to begin.
+
+    In Chinese for a browser that prefers it, or with ``?lang=zh`` or ``en``.
+    """
     asked = request.GET.get("lang", "") or get_language_from_request(request)
-    context = {"is_chinese": asked.startswith("zh"), "base": _base(request)}
-    response = HttpResponse(render_to_string("landing.html", context))
+    has_playground = is_shown(request)
+    is_playground = has_playground and request.GET.get("page") != "landing"
+    context = {
+        "is_chinese": asked.startswith("zh"),
+        "base": _base(request),
+        "has_playground": has_playground,
+        "needs_key": bool(settings.QUICKIM.inner_api_keys),
+    }
+    response = HttpResponse(render_to_string("playground.html" if is_playground else "landing.html", context))
     patch_vary_headers(response, ["Accept-Language", "Cookie"])
     return response
 

@@ -24,11 +24,12 @@ except ConfigurationError as error:
 
 DEBUG = QUICKIM.debug
 SECRET_KEY = QUICKIM.secret_key
-ALLOWED_HOSTS = list(QUICKIM.allowed_hosts)
+ALLOWED_HOSTS = [*QUICKIM.allowed_hosts, *QUICKIM.admin_hosts]
 
 INSTALLED_APPS = [
-    "daphne",  # before staticfiles, whose runserver it replaces
-    "django.contrib.admin",
+    # Before staticfiles, whose runserver it replaces; elsewhere it would only load Twisted, 16 MB a process.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
+    "gateway.desk.apps.DeskConfig",  # django.contrib.admin with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -43,7 +44,9 @@ INSTALLED_APPS = [
     "quickim",
 ]
 
+# Of pages for people only: endpoints, /notify and the desk's live stream never come here (quickim.rest.edge).
 MIDDLEWARE = [
+    "gateway.desk.middleware.secure_cookies",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -68,7 +71,8 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "libraries": {"desk": "gateway.desk.tags"},
         },
     }
 ]
@@ -99,6 +103,8 @@ REST_FRAMEWORK: dict[str, Any] = {
 
 # Dotted path of the guard of /inner/*: the apps below the gateway know it only by this name.
 INNER_GUARD = "gateway.guard.guard_inner"
+# And of what is asked of each call once that let it pass: it may take a look into the database.
+INNER_SIGNATURE_GUARD = "gateway.signatures.guard_signature"
 
 # The same for what `serve` says at the start: the checks are the roof's.
 STARTUP_FINDINGS = "quickim.checks.startup_findings"
@@ -123,10 +129,17 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 
+# Cookies of the support desk, and of nothing else.
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
+SESSION_COOKIE_AGE = 12 * 3_600
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = QUICKIM.https
+SECURE_HSTS_SECONDS = 31_536_000 if QUICKIM.https else 0
+# What other names of the domain do, and whether browsers ship with its name, is for the owner of the domain to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-LOGGING = logging_configuration(QUICKIM.log_format)
+LOGGING = logging_configuration(QUICKIM.log_format, access_log=QUICKIM.access_log, debug=QUICKIM.debug)

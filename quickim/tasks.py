@@ -29,4 +29,6 @@ async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
 def _ended(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("Background task %s failed.", task.get_name(), exc_info=error)
+        logger.error(
+            "Background task %s failed. Report this as a bug, with its lines.", task.get_name(), exc_info=error
+        )

@@ -1,22 +1,28 @@
-"""Every address: endpoints, push, health, documents, admin; whatever else is asked for gets the envelope."""
+"""Every address: endpoints, push, health, documents, admin, playground; whatever else is asked for gets the
+envelope."""
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 import conversations.api
 import gateway.api
+import gateway.playground.door
 import messaging.api
 from quickim.errors import InternalError, InvalidParameter, NotAllowed, UnknownInterface
 from quickim.health import healthz, readyz
 from quickim.pages import docs, landing, openapi
 from quickim.rest.answers import failure
+from quickim.scrape import metrics
 
 ENDPOINTS = (
     *conversations.api.PUBLIC,
     *messaging.api.PUBLIC,
+    *gateway.api.PUBLIC,
     *gateway.api.INNER,
     *conversations.api.INNER,
     *messaging.api.INNER,
@@ -27,11 +33,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notify", gateway.api.notify, name="notify"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("openapi.json", openapi, name="openapi"),
     path("docs", docs, name="docs"),
-    path("admin/", admin.site.urls),
     path("", landing, name="landing"),
 ]
+if settings.QUICKIM.admin:
+    urlpatterns += [
+        path("admin", RedirectView.as_view(url="/admin/"), name="admin"),
+        path("admin/", admin.site.urls),
+    ]
+if settings.QUICKIM.playground != "off":
+    urlpatterns += [path("playground/", include(gateway.playground.door))]
 
 
 def handler400(request: HttpRequest, exception: Any = None) -> HttpResponse:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
@@ -228,6 +228,25 @@ def jwt_keys(text: str) -> tuple[JwtKey, ...]:
     return tuple(found)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Comma-separated names without white space, as claims carry them."""
+    if any(not re.fullmatch(r"[!-~]{1,200}", part) for part in items(text)):
+        raise ValueError("must be comma-separated names of at most 200 visible ASCII characters")
+    return items(text)
+
+
+def jwks_file(text: str) -> Path:
+    """A JWKS file that is there and good."""
+    from gateway.jwks import read_jwks  # noqa: PLC0415  # costs a moment, and few use it
+
+    path = Path(text).expanduser().absolute()
+    try:
+        read_jwks(path)
+    except OSError as error:
+        raise ValueError(f"must be a file that can be read ({error.strerror})") from None
+    return path
+
+
 def layer_keys(text: str) -> tuple[str, ...]:
     """Comma-separated keys that are long enough to encrypt with."""
     if any(len(key.encode()) < SHORTEST_KEY_BYTES for key in items(text)):
@@ -241,6 +260,14 @@ def api_keys(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[!-~]{16,}", key):
             raise ValueError("must be comma-separated keys of at least 16 visible ASCII characters")
     return items(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that is bound to ``host``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def closest(name: str, known: Collection[str]) -> str | None:

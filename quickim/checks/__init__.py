@@ -42,6 +42,7 @@ from django.db import connections
 
 from quickim.checks import databases, doors, layer, times
 from quickim.checks.tags import QUICKIM
+from quickim.variables import is_loopback
 
 __all__ = ["databases", "doors", "layer", "startup_findings", "times"]
 
@@ -53,6 +54,6 @@ def startup_findings() -> list[CheckMessage]:
     connection to each database; the caller closes them.
     """
     configuration = settings.QUICKIM
-    is_deployed = configuration.database_url is not None or not doors.is_loopback(configuration.bind_host)
+    is_deployed = configuration.database_url is not None or not is_loopback(configuration.bind_host)
     found = run_checks(tags=[QUICKIM], include_deployment_checks=is_deployed, databases=list(connections))
     return [message for message in found if not message.is_silenced()]

@@ -2,7 +2,6 @@
 
 import stat
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,7 +10,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 
 from quickim.checks.tags import QUICKIM
 from quickim.env import GENERATED_FILES
-from quickim.variables import Network
+from quickim.variables import Network, is_loopback
 
 _Apps = Sequence[AppConfig] | None
 
@@ -49,12 +48,16 @@ def check_generated_secrets(app_configs: _Apps, **_: Any) -> list[CheckMessage]:
 def check_inner_allow(app_configs: _Apps, **_: Any) -> list[CheckMessage]:
     """Whether the inner endpoints are open to the world."""
     configuration = settings.QUICKIM
-    if configuration.inner_api_keys or not any(_is_wide_open(network) for network in configuration.inner_allow):
+    if (
+        configuration.inner_api_keys
+        or configuration.inner_hmac_keys
+        or not any(_is_wide_open(network) for network in configuration.inner_allow)
+    ):
         return []
     return [
         Warning(
-            "QUICKIM_INNER_ALLOW admits every address without an API key: anybody may take anyone's token.",
-            hint="Name the product's own networks, or set QUICKIM_INNER_API_KEYS.",
+            "QUICKIM_INNER_ALLOW admits every address without key or signature: anybody may take anyone's token.",
+            hint="Name the product's own networks, or set QUICKIM_INNER_API_KEYS or QUICKIM_INNER_HMAC_KEYS.",
             id="quickim.W002",
         )
     ]
@@ -111,6 +114,8 @@ def _keys() -> Iterator[tuple[str, str]]:
     yield "QUICKIM_SECRET_KEY", configuration.secret_key
     for jwt_key in configuration.jwt_keys:
         yield f"{jwt_key.kid} of QUICKIM_JWT_KEYS", jwt_key.key
+    for hmac_key in configuration.inner_hmac_keys:
+        yield f"{hmac_key.kid} of QUICKIM_INNER_HMAC_KEYS", hmac_key.key
     for number, key in enumerate(configuration.layer_keys, 1):
         yield f"number {number} of QUICKIM_LAYER_KEYS", key
     for number, key in enumerate(configuration.inner_api_keys, 1):
@@ -158,11 +163,3 @@ def check_names(app_configs: _Apps, **_: Any) -> list[CheckMessage]:
             )
         )
     return found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that is bound to ``host``."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -92,7 +92,7 @@ COMPONENTS: dict[str, Schema] = {
         SendTime=microseconds("When it was stored; never decreasing inside a conversation."),
         Status=free_integer("As sent."),
         Type=free_integer("As sent."),
-        Content={"type": "string", "description": "The text, byte for byte as sent."},
+        Content={"type": "string", "description": "The text, byte for byte as sent; empty when it was redacted."},
         Seq=described(
             count_from(1),
             "Counts the conversation's messages 1, 2, 3, … without a gap, so that you see whether you missed one.",
@@ -156,6 +156,14 @@ COMPONENTS: dict[str, Schema] = {
             "Longest standing first.",
         ),
     ),
+    "Ticket": an_object(
+        "It opens one connection, within 30 seconds.",
+        Ticket={"type": "string", "pattern": "^[A-Za-z0-9_-]{44}$", "description": "For `/notify?ticket=…`."},
+    ),
+    "Revocation": an_object(
+        "From now on refused: the tokens asked for.",
+        Before=microseconds("Those that were issued then or earlier."),
+    ),
     "Failures": an_object("What could not be done.", Failed=_IDS),
 }
 
@@ -174,6 +182,8 @@ DATA: dict[str, Schema] = {
     "get_conversation_last_30_msg": reference("Messages"),
     "get_conversation_lastone_msg": reference("LastMessage"),
     "inner/get_token": {"type": "string", "description": "The token, a JWT: the string itself."},
+    "inner/revoke_token": reference("Revocation"),
+    "ticket": reference("Ticket"),
     "inner/create_conversation": reference("ConversationReference"),
     "inner/join_conversation": reference("ConversationReference"),
     "inner/kickout_conversation": reference("KickResult"),
@@ -188,3 +198,10 @@ DATA: dict[str, Schema] = {
 def success_example(data: Any) -> dict[str, Any]:
     """``data`` in its envelope."""
     return {"code": 0, "data": data}
+
+
+# Only a redacted message has it.
+COMPONENTS["Message"]["properties"]["Redacted"] = {
+    "const": True,
+    "description": "The content was taken back; else absent.",
+}

@@ -36,12 +36,12 @@ GROUPS: tuple[tuple[str, str, Endpoints], ...] = (
         messaging.api.PUBLIC,
     ),
     ("Conversations", "Who may meet.", conversations.api.PUBLIC),
-    ("Push", "Receiving messages as they are sent.", ()),
+    ("Push", "Receiving messages as they are sent.", gateway.api.PUBLIC),
     (
         "Inner",
         "For the product's back end, never for its users: guarded by the caller's address (the setting"
         " `QUICKIM_INNER_ALLOW`, loopback only by default) and, where `QUICKIM_INNER_API_KEYS` is set, by an API key"
-        " as well. They take no token.",
+        " as well, and signed where `QUICKIM_INNER_HMAC_KEYS` is set. They take no token.",
         (*gateway.api.INNER, *conversations.api.INNER, *messaging.api.INNER),
     ),
     ("Service", "Health, and these documents.", ()),
@@ -170,6 +170,12 @@ _SECURITY_SCHEMES: dict[str, Any] = {
         "in": "query",
         "name": "token",
         "description": "On `/notify` only: the token, for clients that cannot set headers.",
+    },
+    "ticket": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "ticket",
+        "description": "On `/notify` only: a ticket from `/ticket`, which opens one connection.",
     },
     "inner_key": {
         "type": "apiKey",

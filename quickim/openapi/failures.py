@@ -45,13 +45,17 @@ MEANINGS: dict[Error, str] = {
         " same `client_msg_id`, for its first try may have been stored)."
     ),
     NotAllowed: (
-        "The inner guard: the caller's address is not listed, or its API key is missing or wrong. On public"
+        "The inner guard: the caller's address is not listed, its API key is missing or wrong, or its request is not"
+        " signed as this deployment asks for, or was seen before. On public"
         " endpoints: this deployment leaves joining or creating to the back end."
     ),
     UnknownInterface: "No endpoint has this path; paths are exact.",
     MethodNotAllowed: "The path exists, the method does not; the header Allow names what does.",
     BodyTooLarge: "The body is larger than this deployment takes.",
-    TooManyRequests: "Sends of this session come too fast, or it has too many connections; see Retry-After.",
+    TooManyRequests: (
+        "Sends or calls of this session, or requests of this address, come too fast, or either has too many"
+        " connections; see Retry-After."
+    ),
     InvalidToken: "The token is missing, malformed, wrongly signed, expired or revoked.",
     ConversationTypeOutOfRange: f"`conversation_type` is not within 0 and {MAX_CONVERSATION_TYPE}.",
     NoSessions: "`sessions` is missing or empty.",
@@ -64,7 +68,7 @@ MEANINGS: dict[Error, str] = {
 }
 """When each error comes, for the reader."""
 
-_ANY_POST: tuple[Error, ...] = (InvalidParameter, InternalError, MethodNotAllowed, BodyTooLarge)
+_ANY_POST: tuple[Error, ...] = (InvalidParameter, InternalError, MethodNotAllowed, BodyTooLarge, TooManyRequests)
 WITHOUT_DATABASE = frozenset({"inner/get_token"})
 """Endpoints that answer whether or not the database does."""
 

@@ -64,10 +64,10 @@ ENDINGS: tuple[tuple[str, str], ...] = (
     ("1013", "overloaded: back off, resume"),
     ("4002", "token expired: get a new token, reconnect, resume"),
     ("4003", "too slow, its buffer was full: reconnect, resume"),
-    ("4006", "too many frames: back off, resume"),
+    ("4006", "too many frames, or attempts to connect: back off for RetryAfterMs, resume"),
     ("4500", "bad request, such as an unknown protoc or a malformed cursor: stop"),
     ("4501", "invalid token: stop"),
-    ("4503", "token revoked: stop"),
+    ("4503", "token revoked: stop, unless the app gets a new token"),
     ("4504", "replaced by a newer login, or too many connections of this session: stop"),
 )
 
@@ -89,7 +89,8 @@ def _description(configuration: Configuration) -> str:
             f" {configuration.poll_wait_seconds:g} s with empty lists. Pass each answer's `Cursor` as `since` of the"
             " next poll: nothing falls between two polls and nothing comes twice.",
             "**ws**: a WebSocket handshake on this path (`protoc` may then be absent). The token goes into the header"
-            " Authorization, into `?token=`, or, for browsers, into the subprotocols `quickim, bearer.<token>`. Each"
+            " Authorization, into `?token=`, or, for browsers, into the subprotocols `quickim, bearer.<token>`;"
+            " or a ticket goes into `?ticket=`. Each"
             " message is one text frame that holds a bare `Message`, each notice one that holds a `Notice`. A refused"
             " WebSocket is accepted first, told why with a `bye` notice, and closed with a code.",
             "**Calls over ws**: a frame `WebSocketCall` is answered by one `WebSocketAnswer` with the same `id`. The"
@@ -115,7 +116,7 @@ def notify_operation(configuration: Configuration) -> dict[str, Any]:
         "tags": ["Push"],
         "summary": "Receive messages as they are sent: WebSocket, server-sent events or long-polling.",
         "description": _description(configuration),
-        "security": [{"token": []}, {"token_in_query": []}],
+        "security": [{"token": []}, {"token_in_query": []}, {"ticket": []}],
         "parameters": _parameters(),
         "responses": _responses(configuration),
     }
@@ -143,6 +144,13 @@ def _parameters() -> list[dict[str, Any]]:
             "name": "token",
             "in": "query",
             "description": "The token, for clients that cannot set headers.",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "ticket",
+            "in": "query",
+            "description": "A ticket from `/ticket`, where no header can be set and no token is to stand in an address;"
+            " good once, and only without a token.",
             "schema": {"type": "string"},
         },
         {
@@ -216,7 +224,7 @@ def push_schemas() -> dict[str, Schema]:
             "required": ["method"],
             "properties": {
                 "id": {"description": "Any JSON value, given back with the answer."},
-                "method": {"enum": [*CALLS, "ping", "refresh"]},
+                "method": {"enum": [*CALLS, "ticket", "ping", "refresh"]},
                 "params": {"type": "object", "default": {}, "description": "The fields of the endpoint."},
             },
             "examples": [{"id": 1, "method": "send_msg", "params": {"conversation_id": AN_ID, "content": "Hello!"}}],
@@ -231,6 +239,9 @@ def push_schemas() -> dict[str, Schema]:
                 "data": {"description": "On success: what the endpoint answers."},
                 "error": {"type": "string", "description": "On failure: its text."},
                 "detail": reference("Detail"),
+                "RetryAfterMs": described(
+                    count_from(0), "Of 10007 and of 10002: milliseconds to wait before the call is repeated."
+                ),
             },
         },
     }

@@ -34,6 +34,10 @@ class Text(NamedTuple):
 _MEMBERS = ["alice", "bob"]
 
 FIELDS: dict[str, Text] = {
+    "before": Text(
+        "Tokens that were issued then or earlier are revoked: microseconds since the Unix epoch, by default now.",
+        1_767_225_600_000_000,
+    ),
     "client_msg_id": Text(
         "Your own id of this send: a repeat by the same session in the same conversation is answered with the first"
         " send's receipt and has no other effect. Without it every send is a new message.",
@@ -61,6 +65,8 @@ SPECIAL: dict[tuple[str, str], Text] = {
     ("MessageFromBackEnd", "session"): Text(
         "The member who sends. Without it the system does: `FromSession` is then the empty string.", "alice"
     ),
+    ("TokensToRevoke", "session"): Text("Whose tokens; without it everybody's, and `before` is needed.", "alice"),
+    ("TokensToRevoke", "platform"): Text("On which platform alone; without it, on all. Needs `session`.", 1),
     ("NewConversation", "sessions"): Text("Who else is a member; the caller always is.", ["bob"]),
 }
 """By serializer and field name, where a field means something more special."""
@@ -96,8 +102,13 @@ def field_schema(field: serializers.Field[Any, Any, Any, Any], configuration: Co
     """The schema of one field's values. Raises TypeError for a kind of field that is not described here."""
     schema = _kind_schema(field, configuration)
     default = field.default
-    # An empty string as the default of a field that refuses one only says "absent".
-    if default is not empty and not (default == "" and schema.get("minLength")) and not is_required(field):
+    # None, or an empty string as the default of a field that refuses one, only says "absent".
+    if (
+        default is not empty
+        and default is not None
+        and not (default == "" and schema.get("minLength"))
+        and not is_required(field)
+    ):
         schema["default"] = default() if callable(default) else default
     return schema
 

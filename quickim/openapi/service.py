@@ -3,7 +3,7 @@
 from typing import Any
 
 from quickim.env import Configuration
-from quickim.errors import InternalError, InvalidParameter, MethodNotAllowed, Unavailable
+from quickim.errors import InternalError, InvalidParameter, MethodNotAllowed, NotAllowed, TooManyRequests, Unavailable
 from quickim.openapi.answers import reference
 from quickim.openapi.failures import Error, in_table_order
 from quickim.openapi.requests import Schema
@@ -33,6 +33,7 @@ def service_paths(configuration: Configuration) -> dict[str, Any]:
     return {
         "/healthz": _healthz(configuration),
         "/readyz": _readyz(configuration),
+        "/metrics": _metrics(configuration),
         "/openapi.json": _text(
             configuration, "openapi", "This document.", JSON, {"type": "object", "required": ["openapi"]}
         ),
@@ -76,10 +77,26 @@ def _readyz(configuration: Configuration) -> dict[str, Any]:
     )
 
 
+def _metrics(configuration: Configuration) -> dict[str, Any]:
+    responses = Responses(configuration)
+    responses.add(200, "Prometheus' text format.", {"type": "string"}, media_type="text/plain")
+    responses.add(200, "", {"type": "string"}, media_type="application/openmetrics-text")
+    _add_failures(responses, InternalError, NotAllowed)
+    operation = _operation(
+        "metrics",
+        "The numbers of all processes of this machine, for Prometheus.",
+        "Guarded like `/inner/*`: by the caller's address and, where there are any, an API key. In the form of"
+        " OpenMetrics when `Accept` asks for it.",
+        responses,
+    )
+    operation["get"]["security"] = [{}, {"inner_key": []}, {"inner_key_bearer": []}]
+    return operation
+
+
 def _text(configuration: Configuration, name: str, summary: str, media_type: str, schema: Schema) -> dict[str, Any]:
     responses = Responses(configuration)
     responses.add(200, summary, schema, media_type=media_type)
-    _add_failures(responses, InternalError)
+    _add_failures(responses, InternalError, TooManyRequests)
     return _operation(name, summary, "", responses)
 
 

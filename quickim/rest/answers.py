@@ -56,9 +56,11 @@ def known_error(error: BaseException) -> QuickimError:
         logger.warning("The database did not answer (%s): check /readyz and the database server.", _kind(error))
         return Unavailable()
     if isinstance(error, DatabaseError):
-        logger.error("The database refused a statement (%s).", _kind(error))
+        logger.error(
+            "The database refused a statement (%s): is it migrated? Otherwise report this as a bug.", _kind(error)
+        )
         return InternalError()
-    logger.error("Unexpected failure.", exc_info=error)
+    logger.error("Unexpected failure. Report this as a bug, with its lines.", exc_info=error)
     return InternalError()
 
 
@@ -70,24 +72,50 @@ def failure_object(error: QuickimError) -> dict[str, Any]:
     return answer
 
 
+class Answer(HttpResponse):
+    """A response in JSON whose headers and cookies Django makes when somebody asks for them; mostly nobody does."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.status_code = status
+        self.body = body
+
+    def __getattr__(self, name: str) -> Any:
+        if "headers" in self.__dict__ or name.startswith("__"):
+            raise AttributeError(name)
+        super().__init__(self.body, status=self.status_code, headers=_HEADERS)
+        return getattr(self, name)
+
+    @property
+    def plain_headers(self) -> list[tuple[bytes, bytes]] | None:
+        """As ASGI wants them, with the length; None when Django's were asked for, and may have been changed."""
+        if "headers" in self.__dict__:
+            return None
+        return [*_PLAIN_HEADERS, (b"content-length", b"%d" % len(self.body))]
+
+
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    # Whatever somebody wrote into a message is no page.
+    "X-Content-Type-Options": "nosniff",
+}
+_PLAIN_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+
+
 def success(payload: Any) -> HttpResponse:
     """``{"code": 0, "data": payload}`` with status 200."""
-    return _json_response(encode({"code": 0, "data": payload}), 200)
+    return Answer(encode({"code": 0, "data": payload}), 200)
 
 
 def failure(error: BaseException) -> HttpResponse:
     """The envelope, status and headers that ``error`` is answered with."""
     known = known_error(error)
-    response = _json_response(encode(failure_object(known)), 200 if settings.QUICKIM.legacy else known.status)
+    response = Answer(encode(failure_object(known)), 200 if settings.QUICKIM.legacy else known.status)
     if known.retry_after_seconds is not None:
         response["Retry-After"] = str(max(1, math.ceil(known.retry_after_seconds)))
     if isinstance(known, InvalidToken):
         response["WWW-Authenticate"] = "Bearer"
     return response
-
-
-def _json_response(body: bytes, status: int) -> HttpResponse:
-    return HttpResponse(body, status=status, headers={"Content-Type": "application/json", "Cache-Control": "no-store"})
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse:

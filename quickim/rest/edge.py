@@ -1,28 +1,27 @@
-"""The first piece of our code that an HTTP request meets, whatever serves it: id, size, origin, then a handler.
+"""The first piece of our code that an HTTP request meets, whatever serves it: id, address, size, then a handler.
 
-Laws: a body is counted before anything is done with it; every answer carries ``X-Request-Id``; views that declare
-themselves ``lean`` run inline on the event loop, everything else goes to Django's own handler.
+Laws: a request is counted before anything is done with it, and so is its body; every answer carries ``X-Request-Id``;
+views that declare themselves ``lean`` run inline on the event loop, everything else goes to Django's own handler.
 """
 
 import asyncio
-import re
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
-from io import BytesIO
-from ipaddress import ip_address
 from typing import Any
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.http.request import split_domain_port, validate_host
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from quickim.errors import BodyTooLarge, InvalidParameter, UnknownInterface
-from quickim.observability.logs import request_id
-from quickim.rest.answers import failure
+from quickim.errors import BodyTooLarge, InvalidParameter, RateExceeded, UnknownInterface
+from quickim.observability.logs import request_id, request_id_of
+from quickim.rest.addresses import is_trusted_proxy, parse_address, visitor_of
+from quickim.rest.answers import Answer, failure
+from quickim.rest.lean_request import LeanRequest
+from quickim.rest.origins import cross_origin_headers, preflight
+from quickim.rest.rates import spend_of_address
 from quickim.tasks import cancel, spawn
 
 Scope = MutableMapping[str, Any]
@@ -32,11 +31,23 @@ Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 View = Callable[..., Awaitable[HttpResponseBase]]
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
-_PREFLIGHT_SECONDS = "600"
 _KNOWN_HOSTS = 1_000
 ANY_HOST_PATHS = frozenset({"/healthz", "/readyz"})
 """Orchestrators and load balancers ask for these by an address; they tell nothing worth protecting."""
+PRIVATE_LISTENER = "quickim.private"
+"""Stands in the ``state`` of what comes by ``QUICKIM_INNER_BIND`` (gateway.server.serving)."""
+_PRIVATE_PREFIXES = ("/inner", "/metrics", "/admin", "/playground")
+"""What is not for the product's users, with all that is below it."""
+_PRIVATE_PATHS = tuple(f"{prefix}/" for prefix in _PRIVATE_PREFIXES)
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_OF_PAGES = (
+    # A page that has a policy of its own keeps that.
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+)
 _LINGER_SECONDS = 5.0
 _LINGER_FACTOR = 8
 """A body over the limit is read on, up to that many times the limit: a client reads our answer only when it has sent
@@ -58,26 +69,31 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         headers = dict(scope["headers"])
-        identity = headers.get(b"x-request-id", b"")
-        if _REQUEST_ID.fullmatch(identity) is None:
-            identity = uuid.uuid4().hex.encode()
-        request_id.set(identity.decode())
+        request_id.set(identity := request_id_of(headers.get(b"x-request-id", b"")))
         _believe_proxy(scope, headers)
-        extra = [(b"x-request-id", identity), *_cross_origin(headers)]
+        path = scope["path"]
+        is_private = path.startswith(_PRIVATE_PREFIXES)
+        extra = [(b"x-request-id", identity.encode()), *cross_origin_headers(headers, is_private=is_private)]
 
         async def send_with_headers(event: Event) -> None:
             if event["type"] == "http.response.start":
                 event["headers"] = [*event.get("headers", ()), *extra]
             await send(event)
 
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            await _respond(_preflight(extra), send)
-            return
         try:
-            if scope["path"] not in ANY_HOST_PATHS:
+            if path not in ANY_HOST_PATHS:
+                _count(scope, path)
                 self._check_host(headers.get(b"host", b""))
+            if is_private:
+                _check_private(scope, path, headers)
+            if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+                await _respond(preflight(extra), send)
+                return
             body = await _read_body(receive, headers)
         except ClientGone:
+            return
+        except (RateExceeded, UnknownInterface) as error:
+            await _respond(failure(error), send_with_headers)
             return
         except (InvalidParameter, BodyTooLarge) as error:
             refusal = failure(error)
@@ -85,14 +101,14 @@ class Edge:
             await _respond(refusal, send_with_headers)
             return
         try:
-            view = self._lean_view(scope["path"])
+            view = self._lean_view(path)
         except UnknownInterface as error:
             await _respond(failure(error), send_with_headers)
             return
         if view is not None:
             await _serve_lean(view, scope, body, receive, send_with_headers)
         else:
-            await self.django(scope, _replayed(body, receive), send_with_headers)
+            await self.django(scope, _replayed(body, receive), _with_page_headers(send_with_headers))
 
     def _check_host(self, host: bytes) -> None:
         """Only names of ours are served: a page that had its own name point here would reach /inner from a browser."""
@@ -118,6 +134,48 @@ class Edge:
             if getattr(match.func, "lean", False) or getattr(getattr(match.func, "cls", None), "lean", False):
                 view = self._lean_views[path] = match.func
         return view
+
+
+def is_private_listener(scope: Scope) -> bool:
+    """Whether the request came by ``QUICKIM_INNER_BIND``, or that is not set and nothing is kept apart."""
+    return settings.QUICKIM.inner_bind is None or PRIVATE_LISTENER in scope.get("state", ())
+
+
+def _check_private(scope: Scope, path: str, headers: dict[bytes, bytes]) -> None:
+    """Raises UnknownInterface for what is not there by this address, or not under this name."""
+    if not path.startswith(_PRIVATE_PATHS) and path not in _PRIVATE_PREFIXES:
+        return
+    if not is_private_listener(scope):
+        raise UnknownInterface
+    hosts: tuple[str, ...] = settings.QUICKIM.admin_hosts
+    if hosts and path.startswith("/admin"):
+        domain, _ = split_domain_port(headers.get(b"host", b"").decode("latin-1"))
+        if not domain or not validate_host(domain, list(hosts)):
+            raise UnknownInterface
+
+
+def _count(scope: Scope, path: str) -> None:
+    """Raises RateExceeded when requests come too fast from one address; a back end of the product is not counted."""
+    visitor = visitor_of(scope)
+    if visitor.limit_key and not (visitor.may_call_inner and path.startswith("/inner/")):
+        spend_of_address(visitor.limit_key, settings.QUICKIM.address_rate)
+
+
+def _with_page_headers(send: Send) -> Send:
+    """What Django serves goes out with what keeps browsers from doing more with it than show it."""
+
+    async def send_page(event: Event) -> None:
+        if event["type"] == "http.response.start":
+            headers = list(event.get("headers", ()))
+            present = {name.lower(): value for name, value in headers}
+            wanted = [_NO_SNIFFING]
+            # Django's own pages about a failure in development live on inline styles.
+            if present.get(b"content-type", b"").startswith(b"text/html") and not settings.DEBUG:
+                wanted.extend(_OF_PAGES)
+            event["headers"] = [*headers, *(header for header in wanted if header[0] not in present)]
+        await send(event)
+
+    return send_page
 
 
 async def _read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
@@ -167,11 +225,12 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 async def _serve_lean(view: View, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
     try:
-        request = ASGIRequest(scope, BytesIO(body))
+        request: Any = LeanRequest(scope, body)
+        if not getattr(view, "takes_lean_requests", False):
+            request = request.whole
     except UnicodeDecodeError:
         await _respond(failure(InvalidParameter.field("url", "is not valid UTF-8")), send)
         return
-    request._body = body  # already read and counted: spares the stream machinery
     if not getattr(view, "waits", False):
         await _respond(await view(request), send)
         return
@@ -198,6 +257,10 @@ async def _serve_lean(view: View, scope: Scope, body: bytes, receive: Receive, s
 
 
 async def _respond(response: HttpResponseBase, send: Send) -> None:
+    if isinstance(response, Answer) and (plain := response.plain_headers) is not None:
+        await send({"type": "http.response.start", "status": response.status_code, "headers": plain})
+        await send({"type": "http.response.body", "body": response.body, "more_body": False})
+        return
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
     headers.extend((b"set-cookie", cookie.output(header="").strip().encode()) for cookie in response.cookies.values())
     if isinstance(response, StreamingHttpResponse):
@@ -213,43 +276,11 @@ async def _respond(response: HttpResponseBase, send: Send) -> None:
         await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
-def origin_allowed(origin: str) -> bool:
-    """Whether ``QUICKIM_ALLOWED_ORIGINS`` names ``origin``; same origin is the caller's to know."""
-    allowed: tuple[str, ...] = settings.QUICKIM.allowed_origins
-    return origin != "null" and ("*" in allowed or origin in allowed)
-
-
-def _cross_origin(headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    origin = headers.get(b"origin")
-    if origin is None or not settings.QUICKIM.allowed_origins:
-        return []
-    vary = (b"vary", b"Origin")
-    if not origin_allowed(origin.decode("latin-1")):
-        return [vary]
-    exposed = b"X-Request-Id, Retry-After"
-    return [vary, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", exposed)]
-
-
-def _preflight(extra: list[tuple[bytes, bytes]]) -> HttpResponseBase:
-    response = HttpResponse(status=204)
-    del response["Content-Type"]
-    for name, value in extra:
-        response[name.decode()] = value.decode("latin-1")
-    if "Access-Control-Allow-Origin" in response:
-        response["Access-Control-Allow-Methods"] = "GET, POST"
-        response["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID, X-Request-Id, X-Api-Key"
-        response["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
-    return response
-
-
 def _believe_proxy(scope: Scope, headers: dict[bytes, bytes]) -> None:
     """A configured trusted proxy may say that its client spoke TLS; nobody else may."""
     client = scope.get("client")
     if b"x-forwarded-proto" not in headers or not client or not settings.QUICKIM.trusted_proxies:
         return
-    try:
-        peer = ip_address(client[0])
-    except ValueError:
-        return
-    if any(peer in network for network in settings.QUICKIM.trusted_proxies):
+    peer = parse_address(client[0])
+    if peer is not None and is_trusted_proxy(peer):
         scope["scheme"] = "https" if headers[b"x-forwarded-proto"].strip().lower() == b"https" else "http"

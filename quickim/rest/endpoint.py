@@ -5,7 +5,8 @@ view whose dispatch runs inline on the event loop: no thread hop, no signals, no
 touch the ORM itself; ``quickim.database.in_database`` carries such work to a database thread.
 """
 
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, update_wrapper
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -13,12 +14,14 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.fields import empty
 from rest_framework.views import APIView
 
 from quickim.errors import InvalidToken, MethodNotAllowed, QuickimError
 from quickim.rest.answers import failure, success
 from quickim.rest.callers import Caller
+from quickim.rest.rates import CALLS
 from quickim.rest.strict_json import parse_object
 
 
@@ -34,6 +37,8 @@ class Endpoint(APIView):
     errors: ClassVar[tuple[type[QuickimError], ...]] = ()
     answer_example: ClassVar[Any] = None
     lean: ClassVar[bool] = True
+    counts_as_call: ClassVar[bool] = True
+    """Whether ``QUICKIM_CALL_RATE`` holds for it; sends have a rate of their own."""
     http_method_names = ("post",)
 
     async def call(self, caller: Caller, params: dict[str, Any]) -> Any:
@@ -42,6 +47,8 @@ class Endpoint(APIView):
 
     async def run(self, caller: Caller, raw_params: dict[str, Any]) -> Any:
         """Check ``raw_params``, then ``call``: what every door ends in. Raises what the code table maps."""
+        if self.counts_as_call and not caller.is_system:
+            CALLS.spend(caller.session, settings.QUICKIM.call_rate)
         return await self.call(caller, self.check(raw_params))
 
     def check(self, raw_params: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +72,7 @@ class Endpoint(APIView):
 
     def identify(self, request: HttpRequest) -> Caller:
         """Who calls, by the first authenticator that knows. Raises InvalidToken or NotAllowed."""
-        for authenticator in self.get_authenticators():
+        for authenticator in self._authenticators:
             identity = authenticator.authenticate(request)  # type: ignore[arg-type]  # ours read headers only
             if identity is not None:
                 caller: Caller = identity[0]
@@ -87,6 +94,25 @@ class Endpoint(APIView):
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Also 405 in the envelope."""
         return _not_allowed()
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """The view. One endpoint serves all requests: nothing of a request is kept in it."""
+        view = super().as_view(**initkwargs)
+        if not cls.lean:
+            return view
+        endpoint = cls(**initkwargs)
+
+        async def lean_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return await endpoint.dispatch(request)
+
+        update_wrapper(lean_view, view)
+        lean_view.takes_lean_requests = True  # type: ignore[attr-defined]  # for quickim.rest.edge
+        return lean_view
+
+    @cached_property
+    def _authenticators(self) -> Sequence[BaseAuthentication]:
+        return self.get_authenticators()
 
     @cached_property
     def _fields(self) -> tuple[tuple[str, Any], ...]:
@@ -113,3 +139,9 @@ class InnerEndpoint(Endpoint):
         """The system. Raises NotAllowed."""
         import_string(settings.INNER_GUARD)(request)
         return Caller.SYSTEM
+
+    async def post(self, request: HttpRequest) -> HttpResponseBase:
+        """The HTTP door, of signed requests where this deployment asks for them."""
+        caller = self.identify(request)
+        await import_string(settings.INNER_SIGNATURE_GUARD)(request)
+        return success(await self.run(caller, parse_object(request.body)))

@@ -18,6 +18,7 @@ from quickim.openapi.document import build_document
 from quickim.openapi.markup import to_html
 from quickim.openapi.outline import SHARED_OBJECTS, build_outline
 from quickim.urls import ENDPOINTS
+from tests.clients.protocols import PLAIN
 from tests.servers import Server
 
 PAGES = ["/", "/?lang=zh", "/docs"]
@@ -198,8 +199,8 @@ def commands(text: str) -> list[str]:
 
 
 async def test_the_three_steps_of_the_first_page_bring_a_message(server: Server) -> None:
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
-        token, listen, speak = commands((await http.get("/")).text)
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, verify=PLAIN) as http:
+        token, listen, speak = commands((await http.get("/?page=landing")).text)
     shell = await asyncio.create_subprocess_exec("bash", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
     assert shell.stdin
     assert shell.stdout
