@@ -6,6 +6,7 @@ set-up. As root, PostgreSQL runs as the user that its wheel makes for it, becaus
 
 import importlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,12 +28,49 @@ class DidNotStartError(Exception):
     """A process ended or stayed silent instead of getting ready; the text holds its log."""
 
 
+class _Ports:
+    """Ports of 127.0.0.1 that belong to this process until it ends, each given out once.
+
+    The kernel's own choice would not do: it also gives such ports to outgoing connections, so that a server that
+    is started again on its port would now and then find it taken. These are below what Linux gives away, in
+    blocks; a name in the abstract namespace, bound as long as the process lives, says whose a block is.
+    """
+
+    BLOCK = 200
+    BLOCKS = range(10_000, 32_000, BLOCK)
+
+    def __init__(self) -> None:
+        self._owned: list[socket.socket] = []
+        self._left: list[int] = []
+
+    def take(self) -> int:
+        while True:
+            if not self._left:
+                self._left = self._another_block()
+            port = self._left.pop()
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+    def _another_block(self) -> list[int]:
+        for first in random.sample(self.BLOCKS, len(self.BLOCKS)):
+            name = socket.socket(socket.AF_UNIX)
+            try:
+                name.bind(f"\0quickim-tests-ports-{first}")
+            except OSError:
+                name.close()
+                continue
+            self._owned.append(name)
+            return list(range(first, first + self.BLOCK))
+        raise DidNotStartError("all ports of tests are given away")
+
+
+_PORTS = _Ports()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nothing listens on, and that no other test is given while this process lives."""
+    return _PORTS.take()
 
 
 def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
