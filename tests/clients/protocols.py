@@ -7,6 +7,7 @@ the listener with an error, which also fails the test when its connections are c
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any, Final, Self
 
@@ -190,6 +191,8 @@ class PollListener(Listener):
     ) -> None:
         super().__init__(url, token, since)
         self.polls = 0
+        self.asked = 0.0
+        """When the latest poll began, of the monotonic clock."""
         self._next_url = next_url or (lambda: url)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(60.0),
@@ -219,6 +222,7 @@ class PollListener(Listener):
     async def _poll(self) -> None:
         params = {"protoc": "poll"} | ({} if self.cursor is None else {"since": self.cursor})
         headers = {"Authorization": f"Bearer {self.token}"}
+        self.asked = time.monotonic()
         response = await self._http.get(f"{self._next_url()}/notify", params=params, headers=headers)
         if response.status_code != httpx.codes.OK:
             raise RefusedError(response.status_code, response.headers, response.content)
