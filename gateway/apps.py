@@ -4,9 +4,10 @@ from django.apps import AppConfig
 
 
 class GatewayConfig(AppConfig):
-    """Tokens, the hub and the transports; it has no models."""
+    """Tokens, the hub, the transports and the support desk."""
 
     name = "gateway"
+    verbose_name = "Support desk"
 
     def ready(self) -> None:
         """What is committed in this process is told to the nodes, also if it is none of them."""

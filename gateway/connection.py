@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cursor import Cursor
 from gateway.wire import TOO_SLOW, Farewell, Frame
+from quickim.observability import metrics
 from quickim.rest.callers import Caller
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Connection:
         "caller",
         "ended",
         "floors",
+        "issued_at",
         "loop",
         "outbox_bytes",
         "replay",
@@ -46,6 +48,8 @@ class Connection:
     def __init__(self, caller: Caller, outbox_bytes: int) -> None:
         self.caller = caller
         self.outbox_bytes = outbox_bytes
+        self.issued_at = 0
+        """When (microseconds) its token was issued: revocations ask for it."""
         self.loop = asyncio.get_running_loop()
         self.attached = False
         self.ended = False
@@ -82,15 +86,18 @@ class Connection:
     def deliver(self, frame: Frame) -> None:
         """The hub's live message: pushed, unless the client has it or a replay will bring it."""
         if self.ended:
+            self._not_given(frame)
             return
         if self.floors:
             floor = self.floors.get(frame.number)
             if floor is not None:
                 if frame.seq <= floor:
+                    self._not_given(frame)
                     return
                 del self.floors[frame.number]
         if self.behind:
             self.behind.setdefault(frame.number, frame.seq - 1)
+            self._not_given(frame)
             return
         self.push(frame)
 
@@ -106,6 +113,8 @@ class Connection:
         """End once, whoever asks first."""
         if not self.ended:
             self.ended = True
+            if farewell is TOO_SLOW:
+                metrics.SLOW_READERS.inc(1, self.protocol)
             self.finish(farewell)
 
     def expire_at(self, when_unix_seconds: float, now_unix_seconds: float, farewell: Farewell) -> None:
@@ -133,6 +142,11 @@ class Connection:
         elif not self._over_since:
             self._over_since = self.loop.time()
             self.loop.call_later(GRACE_SECONDS, self._look_again)
+
+    def _not_given(self, frame: Frame) -> None:
+        """Whoever hands ``frame`` out counts all connections at once, in the same turn of the loop."""
+        metrics.DELIVERIES.inc(-1, self.protocol)
+        metrics.DELIVERED_BYTES.inc(-len(frame.body), self.protocol)
 
     def _look_again(self) -> None:
         self._over_since = 0.0

@@ -4,11 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from conversations.announcements import ConversationChanged
-from gateway.layer import Layer
-from messaging.message import Committed, MessagesCommitted, StoredMessage
+from gateway.layer import Layer, key_of
+from gateway.revocation import Revocation, TokensRevoked
+from gateway.traces import traceparents
+from messaging.message import Committed, MessagesCommitted, MessagesRedacted, RedactedMessage, StoredMessage
+from quickim.observability import tracing
 
 MESSAGES = "messages"
 CHANGE = "change"
+REDACTED = "redacted"
+REVOKED = "revoked"
 
 MAX_SESSIONS_TOLD = 1_000
 """More sessions than these are not named to the other nodes; they look into the database instead."""
@@ -22,9 +27,15 @@ def publish_fact(layer: Layer, fact: Any) -> None:
         return
     if isinstance(fact, MessagesCommitted):
         for part in _parts(fact.committed):
-            layer.publish_batch(MESSAGES, ((item.message.number, _packed(item)) for item in part))
+            traces = traceparents(part) if tracing.spans() is not None else ()
+            layer.publish_batch(MESSAGES, ((item.message.number, _packed(item)) for item in part), traces)
     elif isinstance(fact, ConversationChanged):
         layer.publish(CHANGE, fact.number, _packed_change(fact))
+    elif isinstance(fact, MessagesRedacted):
+        layer.publish(REDACTED, fact.number, _packed_redactions(fact))
+    elif isinstance(fact, TokensRevoked):
+        for one in fact.revocations:
+            layer.publish(REVOKED, key_of(one.session), [[one.session, one.platform, one.before, one.at]])
 
 
 def unpack_messages(payload: Iterable[Sequence[Any]]) -> list[Committed]:
@@ -37,6 +48,23 @@ def unpack_change(payload: dict[str, Any]) -> tuple[ConversationChanged, bool]:
     fields = dict(payload)
     is_nameless = bool(fields.pop("is_nameless"))
     return ConversationChanged(**{**fields, "sessions": tuple(fields["sessions"])}), is_nameless
+
+
+def unpack_redactions(payload: Sequence[Any]) -> MessagesRedacted:
+    """The fact of a ``REDACTED`` envelope."""
+    number, conversation_id, conversation_type, version, at, messages = payload
+    redacted = tuple(RedactedMessage(*message) for message in messages)
+    return MessagesRedacted(number, conversation_id, conversation_type, version, at, redacted)
+
+
+def unpack_revocations(payload: Iterable[Sequence[Any]]) -> list[Revocation]:
+    """Those of a ``REVOKED`` envelope."""
+    return [Revocation(*row) for row in payload]
+
+
+def _packed_redactions(fact: MessagesRedacted) -> list[Any]:
+    messages = [[message.redaction, message.msg_id, message.seq] for message in fact.messages]
+    return [fact.number, fact.conversation_id, fact.conversation_type, fact.version, fact.at, messages]
 
 
 def _parts(committed: Sequence[Committed]) -> Iterator[Sequence[Committed]]:

@@ -12,7 +12,7 @@ from django_eventstream.event import Event
 from django_eventstream.storage import EventDoesNotExist, StorageBase
 
 from conversations.access import find_conversation, is_member
-from messaging.history import COLUMNS, msg_object
+from messaging.history import COLUMNS, msg_objects
 from messaging.models import Message
 from quickim.errors import ConversationNotFound
 from quickim.rest.callers import Caller
@@ -53,8 +53,8 @@ class MessageStorage(StorageBase):
             raise EventDoesNotExist("not kept", conversation.last_seq)
         rows = Message.objects.filter(conversation=conversation, seq__gt=last_id).order_by("seq")
         return [
-            Event(channel, "message", msg_object(channel, *row), id=row[-1])
-            for row in rows.values_list(*COLUMNS)[:limit]
+            Event(channel, "message", message, id=message["Seq"])
+            for message in msg_objects(channel, list(rows.values_list(*COLUMNS)[:limit]))
         ]
 
     def get_current_id(self, channel: str) -> int:

@@ -1,25 +1,23 @@
-"""The guard of /inner/*: an allow list of addresses, and an API key as well when any is configured.
+"""The guard of /inner/*: an allow list of addresses, no page of another site, and an API key when any is configured.
 
-Law: X-Forwarded-For counts only when the peer itself is a configured trusted proxy, and is walked from the right: what
-stands left of the first address that is no trusted proxy was written by whoever sits there.
+Whether a request is signed is asked after it, by gateway.signatures.
 """
 
 import secrets
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from gateway.tokens import bearer_token
 from quickim.errors import NotAllowed
+from quickim.rest.addresses import client_address, is_trusted_proxy, parse_address, visitor_of
 
-Address = IPv4Address | IPv6Address
+__all__ = ["client_address", "guard_inner", "is_address_allowed", "is_trusted_peer"]
 
 
 def guard_inner(request: HttpRequest) -> None:
     """Let the product's back end pass. Raises NotAllowed for everybody else."""
-    address = client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
-    if address is None or not any(address in network for network in settings.QUICKIM.inner_allow):
+    if not is_address_allowed(request) or is_foreign_page(request):
         raise NotAllowed
     keys: tuple[str, ...] = settings.QUICKIM.inner_api_keys
     if keys:
@@ -30,27 +28,27 @@ def guard_inner(request: HttpRequest) -> None:
             raise NotAllowed
 
 
-def client_address(peer: str, forwarded_for: str) -> Address | None:
-    """The address of the client behind ``peer``; None when it cannot be told."""
-    address = _parse(peer)
-    hops = [hop.strip() for hop in forwarded_for.split(",")] if forwarded_for else []
-    while address is not None and hops and _is_trusted_proxy(address):
-        address = _parse(hops.pop())
-    return address
+def is_address_allowed(request: HttpRequest) -> bool:
+    """Whether the client's address is on the list."""
+    scope = getattr(request, "scope", None)
+    if scope is not None:
+        return visitor_of(scope).may_call_inner
+    address = client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    return address is not None and any(address in network for network in settings.QUICKIM.inner_allow)
 
 
-def _is_trusted_proxy(address: Address) -> bool:
-    return any(address in network for network in settings.QUICKIM.trusted_proxies)
+def is_foreign_page(request: HttpRequest) -> bool:
+    """Whether a page of another site has a browser ask, which may well stand at an allowed address.
+
+    It needs no leave to send a body as text, though it may not read the answer. Back ends send no ``Origin``.
+    """
+    if request.META.get("HTTP_SEC_FETCH_SITE", "same-origin") not in ("same-origin", "none"):
+        return True
+    origin = request.META.get("HTTP_ORIGIN")
+    return origin is not None and origin != f"{request.scheme}://{request.META.get('HTTP_HOST', '')}"
 
 
-def _parse(text: str) -> Address | None:
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    # A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d, which no IPv4 network would contain.
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+def is_trusted_peer(request: HttpRequest) -> bool:
+    """Whether the request came straight from a trusted proxy."""
+    peer = parse_address(request.META.get("REMOTE_ADDR", ""))
+    return peer is not None and is_trusted_proxy(peer)

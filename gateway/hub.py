@@ -27,6 +27,7 @@ from conversations.services import JOINED
 from gateway.connection import Connection
 from gateway.journal import MAX_LOAD_SECONDS, Journal
 from gateway.members import MemberChanges, MemberRow, RoomView
+from gateway.redactions import Redactions
 from gateway.repair import Repairs
 from gateway.replay import replay
 from gateway.resume import Seat, SessionLoad, Window
@@ -54,6 +55,7 @@ class Hub:
         self.tell_login: Callable[[Connection], None] = lambda connection: None
         """Tells the other nodes of a newest login, on platforms with one connection per session."""
         self.repairs = Repairs(self)
+        self.redactions = Redactions(self)
         self._held: set[Room] = set()
 
     # Connections
@@ -98,7 +100,7 @@ class Hub:
         connection.attached = False
         session = connection.caller.session
         for number in self.rooms_of[session]:
-            self.rooms[number].audience.pop(connection, None)
+            self.rooms[number].audience.discard(connection)
         others = self.sessions[session]
         del others[connection]
         if not others:
@@ -176,7 +178,7 @@ class Hub:
     def _unseat(self, room: Room, session: str) -> None:
         room.members.pop(session, None)
         for connection in self.sessions.get(session, ()):
-            room.audience.pop(connection, None)
+            room.audience.discard(connection)
             connection.forget(room.number)
         if not room.members:
             room.cancel_gap_timer()
@@ -207,7 +209,7 @@ class Hub:
                 continue
             room.announced_version = max(room.announced_version, version)
             room.announced_seq = max(room.announced_seq, message.seq)
-            room.keep(message_frame(message))
+            room.keep(self.redactions.current(message_frame(message)))
             self.advance(room)
 
     def advance(self, room: Room) -> None:
@@ -223,8 +225,7 @@ class Hub:
                 return
             del room.waiting[frame.seq]
             room.delivered, room.delivered_msg_id = frame.seq, frame.msg_id
-            for connection in room.audience:
-                connection.deliver(frame)
+            room.hand_out(frame)
         if not room.has_gap:
             room.waiting.clear()
             room.cancel_gap_timer()

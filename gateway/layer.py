@@ -21,11 +21,18 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
+from gateway.traces import publishing
+from quickim.observability import metrics
 from quickim.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
 
 ENVELOPE = "quickim.envelope"
+TRACES = "traces"
+"""An envelope's additional part: MsgId → traceparent of what it tells. Nodes of older versions do not look for it."""
+PROBE = "probe"
+KINDS = frozenset({"messages", "change", "redacted", "login"})
+"""What metrics tell by its name (see gateway.envelopes and gateway.node)."""
 FORMAT = 1
 """Nodes of two versions run side by side during an upgrade: an envelope of another format is left to the sweep."""
 MAX_QUEUED = 1_000
@@ -40,10 +47,11 @@ COMPLAIN_SECONDS = 60.0
 
 
 class Layer:
-    """See the module. ``on_envelope(kind, payload)`` gets what other nodes published; ``on_loss`` is called when
+    """See the module. ``on_envelope(kind, payload)`` gets what other nodes published, and
+    their traces as a third argument where some came along; ``on_loss`` is called when
     something was lost on the way: when the layer goes away, and again when it is back."""
 
-    def __init__(self, on_envelope: Callable[[str, Any], None], on_loss: Callable[[], None]) -> None:
+    def __init__(self, on_envelope: Callable[..., None], on_loss: Callable[[], None]) -> None:
         self.node_id = uuid.uuid4().hex
         self._on_envelope = on_envelope
         self._on_loss = on_loss
@@ -78,7 +86,9 @@ class Layer:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self.published()
         except TimeoutError:
-            logger.warning("Some announcements were not published; other nodes sweep them up.")
+            logger.warning(
+                "Some announcements were not published; other nodes sweep them up. Check Redis if this repeats."
+            )
         await cancel(self._tasks)
         await self._disconnect()
 
@@ -92,19 +102,26 @@ class Layer:
         if self.is_shared:
             self._publishers[key % len(self._publishers)].put(self._envelope(kind, payload))
 
-    def publish_batch(self, kind: str, items: Iterable[tuple[int, Any]]) -> None:
-        """Tell (key, item) of many at once: one publish for each partition concerned, of a list."""
+    def publish_batch(
+        self, kind: str, items: Iterable[tuple[int, Any]], traces: Iterable[tuple[int, str, str]] = ()
+    ) -> None:
+        """Tell (key, item) of many at once: one publish for each partition concerned, of a list; (key, MsgId,
+        traceparent) of those that are traced go with them."""
         if self.is_shared:
             by_partition: dict[int, list[Any]] = defaultdict(list)
             for key, item in items:
                 by_partition[key % len(self._publishers)].append(item)
-            for partition, payload in by_partition.items():
-                self._publishers[partition].put(self._envelope(kind, payload))
+            envelopes = {partition: self._envelope(kind, payload) for partition, payload in by_partition.items()}
+            for key, msg_id, traceparent in traces:
+                envelopes[key % len(self._publishers)].setdefault(TRACES, {})[msg_id] = traceparent
+            for partition, envelope in envelopes.items():
+                self._publishers[partition].put(envelope)
 
     async def send(self, group: str, envelope: dict[str, Any]) -> None:
         """One publish. Raises TimeoutError and whatever the driver raises."""
-        async with asyncio.timeout(PUBLISH_SECONDS):
-            await self._layer.group_send(group, envelope)
+        with publishing(envelope.get(TRACES)):
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._layer.group_send(group, envelope)
 
     def fails(self, part: Hashable, why: Exception | None = None) -> None:
         """``part`` of the layer does not do its work."""
@@ -121,12 +138,12 @@ class Layer:
         if part in self._failing:
             self._failing.discard(part)
             if not self._failing:
-                logger.warning("The channel layer is back; the sweep catches up.")
+                logger.warning("The channel layer is back; the sweep catches up. Nothing to do.")
                 self._on_loss()
 
     def probe(self) -> dict[str, Any]:
         """An envelope that says nothing."""
-        return self._envelope("probe", None)
+        return self._envelope(PROBE, None)
 
     def _envelope(self, kind: str, payload: Any) -> dict[str, Any]:
         return {"type": ENVELOPE, "format": FORMAT, "node": self.node_id, "kind": kind, "payload": payload}
@@ -209,8 +226,10 @@ class Layer:
             pulse.heard = number
             pulse.unheard = 0
             self.works(pulse)
-        elif not is_own and envelope["kind"] != "probe":
-            self._on_envelope(envelope["kind"], envelope["payload"])
+        elif not is_own and envelope["kind"] != PROBE:
+            _count("received", envelope)
+            more = (envelope[TRACES],) if TRACES in envelope else ()
+            self._on_envelope(envelope["kind"], envelope["payload"], *more)
 
     async def _disconnect(self) -> None:
         """Forget all subscriptions and connections of this process."""
@@ -248,6 +267,8 @@ class _Publisher:
 
     def put(self, envelope: dict[str, Any]) -> None:
         """Put ``envelope`` in line."""
+        if len(self._queue) == MAX_QUEUED:
+            _count("lost", self._queue[0])
         self._queue.append(envelope)
         self._queued.set()
         self.idle.clear()
@@ -269,11 +290,20 @@ class _Publisher:
                 self._layer.fails(self, error)
             else:
                 self._layer.works(self)
+                _count("published", envelope)
                 return
             await asyncio.sleep(RETRY_SECONDS)
             # What was announced meanwhile, by anybody, is lost on the way: everybody looks into the database.
+            for lost in (envelope, *self._queue):
+                _count("lost", lost)
             self._queue.clear()
             envelope = self._layer.probe()
+
+
+def _count(direction: str, envelope: dict[str, Any]) -> None:
+    kind = envelope.get("kind", PROBE)
+    if kind != PROBE:
+        metrics.ANNOUNCEMENTS.inc(1, direction, kind if kind in KINDS else "other")
 
 
 def key_of(text: str) -> int:

@@ -7,18 +7,38 @@ import asyncio
 import logging
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from conversations.announcements import ConversationChanged, subscribe
 from gateway.connection import Connection
-from gateway.envelopes import CHANGE, MESSAGES, publish_fact, unpack_change, unpack_messages
+from gateway.envelopes import (
+    CHANGE,
+    MESSAGES,
+    REDACTED,
+    REVOKED,
+    publish_fact,
+    unpack_change,
+    unpack_messages,
+    unpack_redactions,
+    unpack_revocations,
+)
 from gateway.hub import Hub
 from gateway.layer import Layer, key_of
+from gateway.measures import watch
+from gateway.revocation import TokensRevoked, revocations
+from gateway.revocation_watch import RevocationWatch
+from gateway.shares import Shares
 from gateway.sweep import Sweep
+from gateway.tokens import jwks_file
+from gateway.traces import announced, announcing, arrived, passed_by
+from gateway.watchers import Watchers
 from messaging.ledger import ledger
-from messaging.message import MessagesCommitted
+from messaging.message import MessagesCommitted, MessagesRedacted
 from quickim.database import in_database
 from quickim.errors import Unavailable
+from quickim.observability import tracing
+from quickim.observability.metrics_sharing import keep_sharing
 from quickim.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
@@ -33,22 +53,34 @@ class Node:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.hub = Hub()
-        self.sweep = Sweep(self.hub, lambda: self.layer.is_up)
+        self.watchers = Watchers()
+        self.revocation_watch = RevocationWatch(self.hub)
+        self.sweep = Sweep(self.hub, lambda: self.layer.is_up, self.revocation_watch.catch_up)
         self.layer = Layer(self._on_envelope, self.sweep.at_once)
+        self.shares = Shares(settings.QUICKIM.redis_urls)
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self._started = asyncio.Event()
 
     async def start(self) -> None:
         """Begin; returns when connections may come in."""
+        tracing.start()
         subscribe(self._on_fact)
         self.hub.tell_login = self._tell_login
         self.layer.start()
         try:
             await self.sweep.once()
         except (Unavailable, DatabaseError, InterfaceError) as error:
-            logger.warning("The database did not answer at start (%s); the node waits for it.", type(error).__name__)
-        self._tasks = [spawn(self.sweep.run(), "sweep")]
+            logger.warning(
+                "The database did not answer at start (%s); the node waits for it. Check that it runs.",
+                type(error).__name__,
+            )
+        watch(self)
+        self._tasks = [spawn(self.sweep.run(), "sweep"), spawn(keep_sharing(), "metrics")]
+        if jwks_file is not None:
+            self._tasks.append(spawn(jwks_file.run(), "jwks file"))
+        if settings.QUICKIM.redis_urls:
+            self._tasks.append(spawn(self.shares.run(), "shares"))
         self._started.set()
 
     async def started(self) -> None:
@@ -61,10 +93,13 @@ class Node:
             return
         self.is_draining = True
         self.hub.say_goodbye()
+        self.watchers.end()
         await self.loop.run_in_executor(None, ledger().close, DRAIN_SECONDS)
         await self.layer.close()
         await cancel(self._tasks)
+        await self.shares.close()
         await self.hub.repairs.close()
+        await self.loop.run_in_executor(None, tracing.stop)
 
     def _on_fact(self, fact: Any) -> None:
         """Any thread: something was committed in this process."""
@@ -78,22 +113,46 @@ class Node:
         self.loop.call_soon(self._tell, fact)
 
     def _tell(self, fact: Any) -> None:
+        traced = announcing(fact.committed) if tracing.spans() and isinstance(fact, MessagesCommitted) else ()
         if isinstance(fact, MessagesCommitted):
             self.hub.receive(fact.committed)
+            self.watchers.wake({item.message.number for item in fact.committed})
         elif isinstance(fact, ConversationChanged):
             self.hub.changed(fact)
+            self.watchers.wake([fact.number])
+        elif isinstance(fact, MessagesRedacted):
+            self.hub.redactions.tell(fact)
+            self.watchers.wake([fact.number])
+        elif isinstance(fact, TokensRevoked):
+            self.revocation_watch.hear(fact.revocations)
         publish_fact(self.layer, fact)
+        if traced:
+            announced(traced)
+            passed_by(self.hub.rooms, fact.committed)
 
     def _tell_login(self, connection: Connection) -> None:
         caller = connection.caller
         self.layer.publish(LOGIN, key_of(caller.session), [caller.session, caller.platform, connection.protocol])
 
-    def _on_envelope(self, kind: str, payload: Any) -> None:
+    def _on_envelope(self, kind: str, payload: Any, traces: Any = None) -> None:
         if kind == MESSAGES:
-            self.hub.receive(unpack_messages(payload))
+            committed = unpack_messages(payload)
+            if traces:
+                arrived(committed, traces)
+            self.hub.receive(committed)
+            if traces:
+                passed_by(self.hub.rooms, committed)
+            self.watchers.wake({item.message.number for item in committed})
         elif kind == CHANGE:
             fact, is_nameless = unpack_change(payload)
             self.hub.changed(fact, is_nameless=is_nameless)
+            self.watchers.wake([fact.number])
+        elif kind == REDACTED:
+            redacted = unpack_redactions(payload)
+            self.hub.redactions.tell(redacted)
+            self.watchers.wake([redacted.number])
+        elif kind == REVOKED:
+            self.revocation_watch.hear(unpack_revocations(payload))
         elif kind == LOGIN:
             self.hub.end_older(*payload)
 
@@ -135,13 +194,15 @@ async def drain_node() -> None:
 
 
 async def is_ready() -> dict[str, str]:
-    """What does not answer, by name (``database``, ``ledger``, ``layer``); empty when all is well."""
+    """What does not answer, by name (``database``, ``revocations``, ``ledger``, ``layer``); empty when all is well."""
     missing: dict[str, str] = {}
     try:
         async with asyncio.timeout(2):
             await in_database(_ask_database)
     except (TimeoutError, Unavailable, DatabaseError, InterfaceError):
         missing["database"] = "does not answer"
+    if not revocations.is_known:
+        missing["revocations"] = "were not read yet"
     if ledger().is_stuck:
         missing["ledger"] = "its writer hung and was replaced"
     if not node().layer.is_up:

@@ -15,7 +15,10 @@ from conversations.announcements import subscribe
 from gateway.envelopes import publish_fact
 from gateway.layer import Layer
 from gateway.node import is_node
+from gateway.traces import announced, announcing
 from messaging.ledger import ledger
+from messaging.message import MessagesCommitted
+from quickim.observability import tracing
 
 START_SECONDS = 2.0
 END_SECONDS = 3.0
@@ -42,7 +45,7 @@ class Outside:
                 self._thread.start()
                 self._started.wait(START_SECONDS)
         if self._loop is not None and self._layer is not None:
-            self._loop.call_soon_threadsafe(publish_fact, self._layer, fact)
+            self._loop.call_soon_threadsafe(_publish, self._layer, fact)
 
     def end(self) -> None:
         """Tell what is still to be told, for a moment."""
@@ -59,6 +62,12 @@ class Outside:
         await self._layer.close()
 
 
+def _publish(layer: Layer, fact: Any) -> None:
+    traced = announcing(fact.committed) if tracing.spans() and isinstance(fact, MessagesCommitted) else ()
+    publish_fact(layer, fact)
+    announced(traced)
+
+
 def announce_from_outside() -> None:
     """Called once in every process that sets Django up."""
     outside = Outside()
@@ -72,3 +81,4 @@ def _end(outside: Outside) -> None:
         # What it commits now is still told.
         ledger().close(END_SECONDS)
     outside.end()
+    tracing.stop()

@@ -5,6 +5,7 @@ that membership; and a database that is away is waited for, never given up.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,9 +14,11 @@ from django.db import DatabaseError, InterfaceError
 from gateway.members import read_room_view
 from gateway.resume import Window, read_window
 from gateway.room import Room
+from gateway.traces import filled
 from gateway.wire import reset_notice
 from quickim.database import in_database
 from quickim.errors import Unavailable
+from quickim.observability import metrics, tracing
 from quickim.tasks import cancel, spawn
 
 if TYPE_CHECKING:
@@ -98,15 +101,19 @@ class Repairs:
         self._hub.advance(room)
 
     async def _fill(self, room: Room) -> None:
-        before = room.delivered
+        before, start = room.delivered, time.time_ns()
         window = Window(room.number, before, room.announced_seq)
         frames, version = await _patiently(read_window, window, FILL_MESSAGES)
         room.announced_version = max(room.announced_version, version)
         if room.is_stale or room.delivered != before:
             # Read under a newer membership than the room's, or delivered meanwhile: look again.
             return
+        if tracing.spans() is not None:
+            filled(room, frames, start)
         for frame in frames:
-            room.waiting[frame.seq] = frame
+            room.waiting[frame.seq] = self._hub.redactions.current(frame)
+        if frames:
+            metrics.GAPS_FILLED.inc(1)
         first = frames[0].seq if frames else window.high + 1
         if first > before + 1:
             self._pass_over(room, before, first - 1)

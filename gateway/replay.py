@@ -9,15 +9,19 @@ Laws:
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, InterfaceError
 
 from gateway.connection import Connection
+from gateway.measures import count_replay
 from gateway.resume import Page, read_page
+from gateway.traces import replayed
 from gateway.wire import TOO_SLOW, reset_notice
 from quickim.database import in_database
 from quickim.errors import Unavailable
+from quickim.observability import tracing
 
 if TYPE_CHECKING:
     from gateway.hub import Hub
@@ -34,18 +38,20 @@ async def replay(hub: "Hub", connection: Connection) -> None:
     characters = min(PAGE_CHARACTERS, connection.outbox_bytes)
     try:
         while not connection.ended and (windows := hub.windows(connection)):
-            connection.replayed_watermark = hub.watermark
+            connection.replayed_watermark, start = hub.watermark, time.time_ns()
             try:
                 page = await in_database(read_page, connection.caller.session, windows, PAGE_MESSAGES, characters)
             except (Unavailable, DatabaseError, InterfaceError) as error:
-                logger.warning("A replay waits for the database (%s).", type(error).__name__)
+                logger.warning(
+                    "A replay waits for the database (%s): check /readyz and the database server.", type(error).__name__
+                )
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if page.is_pruned:
                 connection.push(reset_notice())
                 connection.behind.clear()
                 break
-            if not await _push(connection, page):
+            if not await _push(hub, connection, page, start):
                 return
             if page.complete:
                 # What a window holds beyond the page is not his to have.
@@ -57,15 +63,22 @@ async def replay(hub: "Hub", connection: Connection) -> None:
     connection.level()
 
 
-async def _push(connection: Connection, page: Page) -> bool:
+async def _push(hub: "Hub", connection: Connection, page: Page, start: int) -> bool:
     """Push the page as fast as the reader takes it; False when he does not, or is gone."""
-    for frame in page.frames:
-        if connection.pending > connection.outbox_bytes // 2 and not await connection.drained():
-            connection.end(TOO_SLOW)
-        if connection.ended:
-            return False
-        position = connection.behind.get(frame.number)
-        if position is not None and frame.seq > position:
-            connection.behind[frame.number] = frame.seq
-            connection.push(frame)
+    given = size = 0
+    try:
+        for frame in page.frames:
+            if connection.pending > connection.outbox_bytes // 2 and not await connection.drained():
+                connection.end(TOO_SLOW)
+            if connection.ended:
+                return False
+            position = connection.behind.get(frame.number)
+            if position is not None and frame.seq > position:
+                connection.behind[frame.number] = frame.seq
+                connection.push(hub.redactions.current(frame))
+                given, size = given + 1, size + len(frame.body)
+                if tracing.spans() is not None:
+                    replayed(connection, frame, start)
+    finally:
+        count_replay(connection, given, size)
     return not connection.ended

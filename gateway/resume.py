@@ -17,11 +17,13 @@ from django.db.models.functions import Coalesce
 from conversations.models import Conversation, Membership
 from conversations.services import JOINED, LEFT
 from gateway.cursor import Cursor
-from gateway.wire import Frame, conversation_notice, message_frame
+from gateway.redactions import MAX_REDACTIONS, load_redactions
+from gateway.wire import REDACTIONS, Frame, conversation_notice, message_frame, redaction_notice
 from messaging import msgid
 from messaging.message import StoredMessage
 from messaging.models import Message
 from messaging.positions import SeqAt
+from messaging.redaction import redacted_among
 from quickim.database import database_clock
 
 MAX_MISSED = 10_000
@@ -98,6 +100,13 @@ def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
             told[row["conversation_id"]] = (row["conversation__member_version"], changed_at)
         if cursor and (notice := _notice(row, session, cursor, own)) is not None:
             notices.append(notice)
+    redactions = load_redactions(session, since)
+    for fact in redactions[:MAX_REDACTIONS]:
+        (message,) = fact.messages
+        counted = fact.number | REDACTIONS
+        told[counted] = (message.redaction, fact.at)
+        if cursor and message.redaction > cursor.notices.get(counted, -1):
+            notices.append(redaction_notice(fact, message))
     missed = sum(seat.last_seq - seat.position for seat in seats if not seat.is_deleted)
     return SessionLoad(
         session=session,
@@ -105,7 +114,7 @@ def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
         loaded=loaded,
         seats=seats,
         notices=sorted(notices, key=lambda notice: notice.at),
-        is_reset=is_reset or missed > MAX_MISSED,
+        is_reset=is_reset or missed > MAX_MISSED or (cursor is not None and len(redactions) > MAX_REDACTIONS),
         told=told,
     )
 
@@ -278,7 +287,7 @@ def read_page(session: str, windows: Sequence[Window], max_messages: int, max_ch
     if any(row[0] is None for row in rows):
         return Page([], complete=False, is_pruned=True)
     complete = len(rows) < max_messages and (not rows or rows[-1][-1] < max_characters)
-    return Page([_frame(row[:-1]) for row in rows], complete)
+    return Page(_frames([row[:-1] for row in rows]), complete)
 
 
 def read_window(window: Window, limit: int) -> tuple[list[Frame], int]:
@@ -293,13 +302,19 @@ def read_window(window: Window, limit: int) -> tuple[list[Frame], int]:
     )
     found = list(rows)
     public_id, version = Conversation.objects.values_list("public_id", "member_version").get(pk=window.number)
-    return [_frame((window.number, public_id, *row)) for row in found], version
+    return _frames([(window.number, public_id, *row) for row in found]), version
 
 
-def _frame(row: Sequence[Any]) -> Frame:
+def _frames(rows: Sequence[Sequence[Any]]) -> list[Frame]:
+    redacted = redacted_among(row[2] for row in rows if not row[-1])
+    return [_frame(row, row[2] in redacted) for row in rows]
+
+
+def _frame(row: Sequence[Any], is_redacted: bool) -> Frame:
     number, public_id, msg_id, seq, session, send_time, status, kind, content = row
+    conversation_id = str(_as_uuid(public_id))
     return message_frame(
-        StoredMessage(number, str(_as_uuid(public_id)), msg_id, seq, session, send_time, status, kind, content)
+        StoredMessage(number, conversation_id, msg_id, seq, session, send_time, status, kind, content, is_redacted)
     )
 
 

@@ -4,10 +4,38 @@ import asyncio
 from dataclasses import dataclass
 
 from gateway.connection import Connection
+from gateway.measures import count_delivery
+from gateway.traces import hand_out
 from gateway.wire import Frame
 
 MAX_WAITING_FRAMES = 1_000
 """Frames kept behind a hole or a reload; beyond that they are fetched again from the database."""
+
+
+class Audience(dict[Connection, None]):
+    """An ordered set of connections that knows how many of each protocol are in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_protocol: dict[str, int] = {}
+
+    def __setitem__(self, connection: Connection, nothing: None) -> None:
+        """Add one, once."""
+        if connection not in self:
+            self.by_protocol[connection.protocol] = self.by_protocol.get(connection.protocol, 0) + 1
+        super().__setitem__(connection, nothing)
+
+    def discard(self, connection: Connection) -> None:
+        """Take one out, if it is in."""
+        if connection in self:
+            self.by_protocol[connection.protocol] -= 1
+            del self[connection]
+
+    def deliver(self, frame: Frame) -> None:
+        """A live message, to each of them."""
+        for connection in self:
+            connection.deliver(frame)
+        count_delivery(self.by_protocol, frame)
 
 
 @dataclass(slots=True)
@@ -50,8 +78,8 @@ class Room:
         self.delivered_msg_id = ""
         self.announced_seq = 0
         self.members: dict[str, Member] = {}
-        self.audience: dict[Connection, None] = {}
-        """All connections of all members, an ordered set."""
+        self.audience = Audience()
+        """All connections of all members."""
         self.waiting: dict[int, Frame] = {}
         self.gap_timer: asyncio.TimerHandle | None = None
         self.repair: asyncio.Task[None] | None = None
@@ -70,6 +98,13 @@ class Room:
         """Hold ``frame`` until its turn comes."""
         if len(self.waiting) < MAX_WAITING_FRAMES:
             self.waiting[frame.seq] = frame
+
+    def hand_out(self, frame: Frame) -> None:
+        """Give ``frame`` to everybody here."""
+        if frame.trace is not None:
+            hand_out(self, frame, frame.trace)
+            return
+        self.audience.deliver(frame)
 
     def drop_delivered(self) -> None:
         """Forget what waits no longer."""

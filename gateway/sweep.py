@@ -11,7 +11,7 @@ Laws:
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -20,12 +20,15 @@ from django.db.models import F, Max, Value
 
 from conversations.models import Conversation, Membership
 from gateway.hub import MAX_AHEAD_TICKS, Hub
+from gateway.redactions import read_redactions
 from gateway.room import Room
 from messaging import msgid
+from messaging.message import MessagesRedacted
 from messaging.models import Message
 from messaging.services import sweep_drafts
 from quickim.database import in_database, settled_clock
 from quickim.errors import Unavailable
+from quickim.observability import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ class Findings:
     """(conversation's number, session, version, state) of changed memberships."""
     states: Sequence[tuple[int, int]] = field(default_factory=list)
     """(conversation's number, member_version) of changed conversations."""
+    redactions: Sequence[MessagesRedacted] = field(default_factory=list)
 
 
 def read_findings(tick: int, look_back: int = 0) -> Findings:
@@ -54,7 +58,8 @@ def read_findings(tick: int, look_back: int = 0) -> Findings:
     settled = settled_clock()
     if not tick:
         return Findings(settled)
-    since = msgid.milliseconds_of(tick) * 1_000 - look_back
+    begin = msgid.milliseconds_of(tick) * 1_000
+    since = begin - look_back
     return Findings(
         settled,
         heads=list(
@@ -72,6 +77,7 @@ def read_findings(tick: int, look_back: int = 0) -> Findings:
             )
         ),
         states=list(Conversation.objects.filter(changed_at__gte=since).values_list("id", "member_version")),
+        redactions=read_redactions(begin),
     )
 
 
@@ -81,11 +87,12 @@ def read_heads(numbers: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 class Sweep:
-    """The sweep of one node's hub. ``is_layer_up`` decides how often."""
+    """The sweep of one node's hub. ``is_layer_up`` decides how often; ``first`` is swept with it, and before it."""
 
-    def __init__(self, hub: Hub, is_layer_up: Callable[[], bool]) -> None:
+    def __init__(self, hub: Hub, is_layer_up: Callable[[], bool], first: Callable[[], Awaitable[None]]) -> None:
         self._hub = hub
         self._is_layer_up = is_layer_up
+        self._first = first
         self._now = asyncio.Event()
         self._compared_at = time.monotonic()
 
@@ -99,7 +106,10 @@ class Sweep:
             try:
                 await self.once()
             except (Unavailable, DatabaseError, InterfaceError) as error:
-                logger.warning("A sweep was not possible (%s); it is tried again.", type(error).__name__)
+                logger.warning(
+                    "A sweep was not possible (%s); it is tried again. Check /readyz and the database server.",
+                    type(error).__name__,
+                )
             seconds = settings.QUICKIM.sweep_seconds
             if not self._is_layer_up():
                 seconds = min(seconds, SECONDS_WITHOUT_LAYER)
@@ -113,11 +123,15 @@ class Sweep:
 
     async def once(self) -> None:
         """One sweep. Raises the database's errors."""
+        await self._first()
         is_full = time.monotonic() - self._compared_at > FULL_COMPARISON_SECONDS
         findings = await in_database(read_findings, self._hub.watermark, LOOK_BACK_MICROSECONDS if is_full else 0)
         repairs = self._hub.repairs
         lagging = self._compare(findings)
         adoptions = self._adopt(findings)
+        metrics.SWEEP_FINDINGS.inc(len(adoptions), "members")
+        for fact in findings.redactions:
+            metrics.SWEEP_FINDINGS.inc(self._hub.redactions.tell(fact), "redactions")
         if is_full:
             lagging += await self._compare_all()
         await asyncio.gather(*(repairs.level(room) for room in lagging), *map(asyncio.shield, adoptions))
@@ -132,10 +146,13 @@ class Sweep:
     def _compare(self, findings: Findings) -> list[Room]:
         hub = self._hub
         versions = {number: version for number, _, version, _ in findings.members}
-        lagging = [hub.compare(number, seq) for number, seq in findings.heads]
-        lagging += [hub.compare(number, 0, version) for number, version in versions.items()]
-        lagging += [hub.compare(number, 0, version) for number, version in findings.states]
-        return _distinct(lagging)
+        silent = _distinct(hub.compare(number, seq) for number, seq in findings.heads)
+        metrics.SWEEP_FINDINGS.inc(len(silent), "messages")
+        changed = [hub.compare(number, 0, version) for number, version in versions.items()]
+        changed += [hub.compare(number, 0, version) for number, version in findings.states]
+        outdated = [room for room in _distinct(changed) if room not in silent]
+        metrics.SWEEP_FINDINGS.inc(len(outdated), "members")
+        return silent + outdated
 
     def _adopt(self, findings: Findings) -> list[asyncio.Task[None]]:
         """Memberships of those connected here that no announcement told."""
@@ -155,7 +172,8 @@ class Sweep:
         for start in range(0, len(numbers), HEADS_PER_QUERY):
             heads = await in_database(read_heads, numbers[start : start + HEADS_PER_QUERY])
             lagging += [self._hub.compare(number, seq, version) for number, seq, version in heads]
-        return _distinct(lagging)
+        metrics.SWEEP_FINDINGS.inc(len(found := _distinct(lagging)), "heads")
+        return found
 
     def _reached(self, findings: Findings) -> int:
         """The new watermark, not past what is still held back."""

@@ -1,11 +1,11 @@
-"""Tokens: who a user of the product is, signed with keys of our own (never Django's SECRET_KEY).
+"""Tokens: who a user of the product is, signed with keys of our own (never Django's SECRET_KEY), or of the product's.
 
-Laws: several keys are valid at once, told apart by ``kid``; the first signs. A product that holds a key may mint tokens
-with only ``sid``, ``platform`` and ``exp``. Whatever is wrong with a token is one error, InvalidToken. None is logged.
+Laws: several keys are valid at once, told apart by ``kid``; the first of ours signs. A product that holds a key may
+mint tokens with only ``sid``, ``platform`` and ``exp``. Whatever is wrong with a token is one error, InvalidToken.
+A token that is known to be good is asked for its end and for revocations each time. None is logged.
 """
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -16,54 +16,28 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.tokens import Token
 
-from quickim.errors import InvalidToken
+from gateway.claims import ISSUER, Identity, identity_of
+from gateway.jwks import PublicKey
+from gateway.keys import LEEWAY_SECONDS, SHARED_ALGORITHM, JwksFile, KeyRing
+from gateway.revocation import revocations
+from quickim.errors import InvalidParameter, InvalidToken, TokenRevoked
+from quickim.observability import metrics
 from quickim.rest.callers import Caller
-from quickim.rest.fields import MAX_PLATFORM, SESSION_PATTERN
 
-ALGORITHM = "HS256"
-ISSUER = "quick-im"
-LEEWAY_SECONDS = 10
 MAX_TOKEN_CHARACTERS = 4_096
-MAX_EXPIRY = 253_402_300_799
-"""The end of the year 9999."""
 _CACHE_SIZE = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a token says: the caller, and when (Unix seconds) it ends."""
-
-    caller: Caller
-    expires_at: int
-
-    def ends_at(self, now: float) -> float:
-        """When a connection opened at ``now`` with this token ends: at its expiry, within the leeway after that."""
-        return float(self.expires_at if self.expires_at > now else self.expires_at + LEEWAY_SECONDS)
-
-
-class _KeyBackend(TokenBackend):
-    """simplejwt's backend for one of our keys, with its ``kid`` in the header."""
+class _Signer(TokenBackend):
+    """simplejwt's backend for the key that signs, with its ``kid`` in the header."""
 
     def __init__(self, kid: str, key: str) -> None:
-        super().__init__(ALGORITHM, signing_key=key, leeway=LEEWAY_SECONDS)
+        super().__init__(SHARED_ALGORITHM, signing_key=key)
         self.kid = kid
 
     def encode(self, payload: dict[str, Any]) -> str:
         """The signed token."""
-        return jwt.encode(payload, self.prepared_signing_key, algorithm=ALGORITHM, headers={"kid": self.kid})
-
-    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
-        """The signed claims, not expired. Raises jwt.InvalidTokenError.
-
-        A future ``iat`` is only another node's clock. simplejwt's own decode would refuse it and takes no options.
-        """
-        return jwt.decode(
-            token,
-            self.prepared_signing_key,
-            algorithms=[ALGORITHM],
-            leeway=LEEWAY_SECONDS,
-            options={"verify_iat": False, "verify_aud": False},
-        )
+        return jwt.encode(payload, self.prepared_signing_key, algorithm=SHARED_ALGORITHM, headers={"kid": self.kid})
 
 
 class SessionToken(Token):
@@ -77,85 +51,102 @@ class SessionToken(Token):
         return _signer
 
 
-_backends = {key.kid: _KeyBackend(key.kid, key.key) for key in settings.QUICKIM.jwt_keys}
-_signer = next(iter(_backends.values()))
+_signer = _Signer(settings.QUICKIM.jwt_keys[0].kid, settings.QUICKIM.jwt_keys[0].key)
+_ring = KeyRing((key.kid, key.key) for key in settings.QUICKIM.jwt_keys)
 _verified: dict[str, Identity] = {}
 
 
 def issue_token(session: str, platform: int, ttl_seconds: int | None = None) -> str:
-    """A signed token for ``session`` on ``platform``, valid for ``ttl_seconds`` (default: as configured)."""
+    """A signed token for ``session`` on ``platform``, valid for ``ttl_seconds`` (default: as configured).
+
+    Its ``iat`` has milliseconds and lies after all revocations that concern it. Raises InvalidParameter for a life
+    that would be refused.
+    """
+    configuration = settings.QUICKIM
+    ttl_seconds = configuration.token_ttl_seconds if ttl_seconds is None else ttl_seconds
+    if ttl_seconds > configuration.token_max_life_seconds:
+        raise InvalidParameter.field("ttl", f"must be at most {configuration.token_max_life_seconds} seconds")
     token = SessionToken()
-    if ttl_seconds is not None:
-        token.set_exp(lifetime=timedelta(seconds=ttl_seconds))
     token.payload.pop("token_type", None)
+    after = revocations.revoked_before(Caller(session, platform)) // 1_000 + 1
+    issued_at = max(revocations.now() // 1_000, after) / 1_000
+    token["iat"], token["exp"] = issued_at, int(issued_at) + ttl_seconds
     token["sid"], token["platform"], token["iss"] = session, platform, ISSUER
     return str(token)
 
 
 def verify_token(token: str) -> Identity:
-    """What ``token`` says, if it is signed with one of our keys and has not ended. Raises InvalidToken."""
+    """What ``token`` says, if it is signed with one of the keys, has not ended and is not revoked.
+
+    Raises InvalidToken, TokenRevoked when it was good before, Unavailable as long as revocations are not known.
+    """
     now = time.time()
-    known = _verified.get(token)
-    if known is not None:
-        if known.expires_at + LEEWAY_SECONDS > now:
-            return known
+    identity = _verified.get(token)
+    if identity is None:
+        identity = _read(token, now)
+        if len(_verified) >= _CACHE_SIZE:
+            # Oldest first; a dict keeps the order of insertion.
+            del _verified[next(iter(_verified))]
+        _verified[token] = identity
+    elif identity.expires_at + LEEWAY_SECONDS <= now:
         del _verified[token]
-        raise InvalidToken
-    identity = _identity(_signed_payload(token))
-    if len(_verified) >= _CACHE_SIZE:
-        # Oldest first; a dict keeps the order of insertion.
-        del _verified[next(iter(_verified))]
-    _verified[token] = identity
+        raise refused("expired")
+    try:
+        revocations.check(identity.caller, identity.issued_at)
+    except TokenRevoked:
+        metrics.TOKEN_FAILURES.inc(1, "revoked")
+        raise
     return identity
 
 
-def _signed_payload(token: str) -> dict[str, Any]:
+def refused(reason: str) -> InvalidToken:
+    """The one error, counted by its ``reason``."""
+    metrics.TOKEN_FAILURES.inc(1, reason)
+    return InvalidToken()
+
+
+def check_identity(identity: Identity) -> None:
+    """What ``verify_token`` asks of a token that is known. Raises the same."""
+    if identity.expires_at + LEEWAY_SECONDS <= time.time():
+        raise refused("expired")
+    revocations.check(identity.caller, identity.issued_at)
+
+
+def _read(token: str, now: float) -> Identity:
     if not token or len(token) > MAX_TOKEN_CHARACTERS:
-        raise InvalidToken
+        raise refused("malformed" if token else "missing")
     try:
-        kid = jwt.get_unverified_header(token).get("kid")
+        header = jwt.get_unverified_header(token)
     except (jwt.InvalidTokenError, UnicodeError, RecursionError):
-        raise InvalidToken from None
-    if kid is None:
-        candidates = list(_backends.values())
-    elif isinstance(kid, str) and kid in _backends:
-        candidates = [_backends[kid]]
-    else:
-        raise InvalidToken
-    for backend in candidates:
+        raise refused("malformed") from None
+    # What must be understood (RFC 7515, 4.1.11) is not, whatever it is. A kid of null names no key.
+    if "crit" in header or header.get("kid", "") is None:
+        raise refused("malformed")
+    reason = "unknown_key"
+    for key in _ring.candidates(header.get("alg"), header.get("kid")):
         try:
-            return backend.decode(token)
-        except jwt.InvalidTokenError:
-            continue
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            # PyJWT raises these for signed claims of odd types, such as an expiry of 1e30.
-            raise InvalidToken from None
-    raise InvalidToken
+            claims = key.decode(token)
+            return identity_of(claims, now, is_shared=key.is_shared)
+        except jwt.InvalidSignatureError:
+            reason = "signature"
+        except jwt.InvalidTokenError as error:
+            reason = "expired" if isinstance(error, jwt.ExpiredSignatureError) else "claims"
+        except (InvalidToken, TypeError, ValueError, OverflowError, RecursionError):
+            # PyJWT raises the others for signed claims of odd types, such as an expiry of 1e30.
+            raise refused("claims") from None
+    raise refused(reason)
 
 
-def _identity(payload: dict[str, Any]) -> Identity:
-    session, platform, expires_at = payload.get("sid"), payload.get("platform"), payload.get("exp")
-    if payload.get("iss", ISSUER) != ISSUER:
-        raise InvalidToken
-    if (
-        type(expires_at) is not int
-        or expires_at > MAX_EXPIRY
-        or type(platform) is not int
-        or not 0 <= platform <= MAX_PLATFORM
-    ):
-        raise InvalidToken
-    if type(session) is not str or SESSION_PATTERN.fullmatch(session) is None or not _is_text(session):
-        raise InvalidToken
-    return Identity(Caller(session, platform), expires_at)
+def _trust(public: tuple[PublicKey, ...]) -> None:
+    """The JWKS file's keys from now on; what was verified with others is not known any more."""
+    _ring.set_public(public)
+    _verified.clear()
 
 
-def _is_text(session: str) -> bool:
-    """JSON escapes can spell lone surrogates, which no database takes."""
-    try:
-        session.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+jwks_file = JwksFile(settings.QUICKIM.jwks_file, _trust) if settings.QUICKIM.jwks_file else None
+"""The product's own keys, if it signs with its own; the node keeps them current."""
+if jwks_file:
+    jwks_file.load()
 
 
 def bearer_token(authorization: str) -> str:

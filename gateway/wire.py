@@ -10,11 +10,14 @@ from typing import Any
 from django_eventstream.utils import sse_encode_event
 
 from messaging.history import msg_object
-from messaging.message import StoredMessage
-from quickim.rest.strict_json import encode
+from messaging.message import MessagesRedacted, RedactedMessage, StoredMessage
+from quickim.observability.tracing import Trace
+from quickim.rest.strict_json import encode, parse_object
 
 SSE_KEEP_ALIVE = b": keep-alive\n\n"
 SSE_OPENING = b": quickim\nretry: 3000\n\n"
+REDACTIONS = 1 << 62
+"""Added to a conversation's number where notices are counted: those of its redactions, by the redaction's number."""
 MAX_REASON_BYTES = 123
 """Of a WebSocket close frame (RFC 6455, 5.5)."""
 
@@ -22,7 +25,7 @@ MAX_REASON_BYTES = 123
 class Frame:
     """One message or notice, with its encodings made when first asked for."""
 
-    __slots__ = ("_sse", "_text", "_websocket", "at", "body", "event", "msg_id", "number", "seq", "version")
+    __slots__ = ("_sse", "_text", "_websocket", "at", "body", "event", "msg_id", "number", "seq", "trace", "version")
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Frame:
         msg_id: str = "",
         version: int = 0,
         at: int = 0,
+        trace: Trace | None = None,
     ) -> None:
         self.body = body
         """The JSON object."""
@@ -45,7 +49,10 @@ class Frame:
         self.msg_id = msg_id
         self.version = version
         self.at = at
-        """For a notice about membership or state: the member_version it tells, and when (microseconds) that was."""
+        """Of a notice about membership or state: the member_version it tells. ``at``: when (microseconds) that was;
+        of a message its SendTime."""
+        self.trace = trace
+        """Of a message that is followed on its way."""
         self._websocket: bytes | None = None
         self._sse: bytes | None = None
         self._text: str | None = None
@@ -94,9 +101,18 @@ def message_frame(message: StoredMessage) -> Frame:
             message.type,
             message.content,
             message.seq,
+            is_redacted=message.is_redacted,
         )
     )
-    return Frame(body, "message", number=message.number, seq=message.seq, msg_id=message.msg_id)
+    return Frame(
+        body,
+        "message",
+        number=message.number,
+        seq=message.seq,
+        msg_id=message.msg_id,
+        at=message.send_time,
+        trace=message.trace,
+    )
 
 
 def conversation_notice(
@@ -125,6 +141,34 @@ def conversation_notice(
     if is_archived:
         notice["IsArchive"] = True
     return Frame(encode(notice), event, number=number, version=version, at=at)
+
+
+def redacted_frame(frame: Frame) -> Frame:
+    """The frame of a message whose content was taken back after ``frame`` was made."""
+    message = parse_object(frame.body) | {"Content": "", "Redacted": True}
+    return Frame(
+        encode(message),
+        frame.event,
+        number=frame.number,
+        seq=frame.seq,
+        msg_id=frame.msg_id,
+        at=frame.at,
+        trace=frame.trace,
+    )
+
+
+def redaction_notice(fact: MessagesRedacted, message: RedactedMessage) -> Frame:
+    """The notice that one message's content was taken back."""
+    notice = {
+        "Event": "message.redacted",
+        "ConversationID": fact.conversation_id,
+        "ConversationType": fact.conversation_type,
+        "SendTime": fact.at,
+        "Target": message.msg_id,
+    }
+    # Told apart from the conversation's own notices, which count by member_version.
+    number = fact.number | REDACTIONS
+    return Frame(encode(notice), "message.redacted", number=number, version=message.redaction, at=fact.at)
 
 
 def reset_notice() -> Frame:
@@ -161,6 +205,7 @@ TOO_SLOW = Farewell(4003, "too slow", reconnect=True)
 TOO_MANY_FRAMES = Farewell(4006, "too many frames", reconnect=True, retry_after_ms=1_000)
 BAD_REQUEST = Farewell(4500, "bad request", reconnect=False)
 INVALID_TOKEN = Farewell(4501, "invalid token", reconnect=False)
+TOKEN_REVOKED = Farewell(4503, "token revoked", reconnect=False)
 REPLACED = Farewell(4504, "replaced by a newer login", reconnect=False)
 TOO_MANY_CONNECTIONS = Farewell(4504, "too many connections of this session", reconnect=False)
 

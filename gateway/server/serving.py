@@ -1,6 +1,8 @@
 """uvicorn with the production options, and a shutdown that tells every connection before its socket is closed."""
 
+import asyncio
 import gc
+import logging
 import socket
 import sys
 import time
@@ -8,15 +10,22 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
+from uvicorn.config import STARTUP_FAILURE
 
 from gateway.node import drain_node
-from gateway.server.frames import FramesProtocol
+from gateway.server.arrivals import arrivals
+from gateway.server.limited import LimitedHttp, LimitedWebSocket
+from quickim.rest.edge import PRIVATE_LISTENER
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 2_048
 KEEP_ALIVE_SECONDS = 75
 PING_SECONDS = 20.0
 SHUTDOWN_SECONDS = 10
 SWITCH_SECONDS = 0.001
+TICKS_BETWEEN_LOOKS = 10
+"""Of a tenth of a second each."""
 
 
 class Server(uvicorn.Server):
@@ -28,17 +37,42 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """uvicorn's own heartbeat."""
         self.turned_at = time.monotonic()
+        if counter % TICKS_BETWEEN_LOOKS == 0:
+            arrivals().drop_late(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve."""
+        """Begin to serve; of two ``sockets`` the second is that of ``QUICKIM_INNER_BIND``."""
         self.turned_at = time.monotonic()
-        await super().startup(sockets=sockets)
+        await super().startup(sockets=sockets[:1] if sockets else None)
+        address: tuple[str, int] | None = settings.QUICKIM.inner_bind
+        if address is not None and self.started:
+            await self._listen_privately(address, sockets[1] if sockets else None)
         # What lives now lives for ever: the collector need not look at it again and again.
         # The ledger's thread gets its turn within a millisecond of asking, instead of five: sends wait for it.
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.collect()
         gc.freeze()
+
+    async def _listen_privately(self, address: tuple[str, int], listener: socket.socket | None) -> None:
+        def connected() -> asyncio.Protocol:
+            # Told by the listener, not by the address: nothing that a client sends makes it so.
+            app_state = {**self.lifespan.state, PRIVATE_LISTENER: True}
+            return LimitedHttp(self.config, self.server_state, app_state)
+
+        loop = asyncio.get_running_loop()
+        host, port = address
+        where: dict[str, Any] = {"sock": listener} if listener else {"host": host, "port": port}
+        try:
+            server = await loop.create_server(connected, backlog=BACKLOG, **where)
+        except OSError as error:
+            logger.error("QUICKIM_INNER_BIND cannot be listened at: %s.", error.strerror)
+            self.started = False
+            for public in self.servers:
+                public.close()
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        self.servers.append(server)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then close."""
@@ -58,8 +92,8 @@ def server_config(**overrides: Any) -> uvicorn.Config:
         "host": configuration.bind_host,
         "port": configuration.bind_port,
         "loop": "uvloop",
-        "http": "httptools",
-        "ws": FramesProtocol,
+        "http": LimitedHttp,
+        "ws": LimitedWebSocket,
         "ws_per_message_deflate": False,
         # Twice the limit: a frame over it is still read, so that its sender can be told.
         "ws_max_size": configuration.max_body_bytes * 2,

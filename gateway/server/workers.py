@@ -18,6 +18,8 @@ import django
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
+from quickim.observability.metrics_sharing import bury, directory, remove_directory, shared_directory
+
 if TYPE_CHECKING:
     from gateway.server.serving import Server
 
@@ -64,9 +66,14 @@ class Worker(multiprocess.Process):
         """Wait until it ended; it is killed when its drain takes too long."""
         self.process.join(DRAIN_SECONDS)
         if self.process.is_alive():
-            logger.error("Worker %s did not drain within %.0f s and was killed.", self.pid, DRAIN_SECONDS)
+            logger.error(
+                "Worker %s did not drain within %.0f s and was killed: see its last lines, and the database's health.",
+                self.pid,
+                DRAIN_SECONDS,
+            )
             self.process.kill()
             self.process.join()
+        bury(self.pid)
 
 
 class Supervisor(multiprocess.Multiprocess):
@@ -78,25 +85,34 @@ class Supervisor(multiprocess.Multiprocess):
         super().keep_subprocess_alive()
         for old, new in zip(before, self.processes, strict=False):
             if old is not new:
-                logger.warning("Worker %s ended (exit code %s); worker %s replaces it.", old.pid, old.exitcode, new.pid)
+                logger.warning(
+                    "Worker %s ended (exit code %s); worker %s replaces it. If this repeats, see its last lines.",
+                    old.pid,
+                    old.exitcode,
+                    new.pid,
+                )
 
 
-def supervise(config: uvicorn.Config, workers: int) -> None:
-    """Serve with that many ``workers`` until SIGTERM or SIGINT. Exits with 3 when the address is taken."""
+def supervise(config: uvicorn.Config, workers: int, private: uvicorn.Config | None = None) -> None:
+    """Serve with that many ``workers`` until SIGTERM or SIGINT, also at the address of ``private``. Exits with 3 when
+    an address is taken."""
     config.workers = workers
     config.timeout_worker_healthcheck = HEALTHCHECK_SECONDS
     # uvicorn names the class of its processes nowhere else.
     multiprocess.Process = Worker  # type: ignore[misc]
-    listener = config.bind_socket()
+    listeners = [bound.bind_socket() for bound in (config, private) if bound is not None]
     try:
-        Supervisor(config, sockets=[listener]).run()
+        with shared_directory():
+            Supervisor(config, sockets=listeners).run()
     finally:
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
 def _end_with_supervisor() -> None:
     supervisor = parent_process()
     if supervisor is not None:
         supervisor.join()
+        remove_directory(directory())
         # A replacement of the supervisor could not have the address while this process listens there.
         os.kill(os.getpid(), signal.SIGTERM)

@@ -13,14 +13,15 @@ from django.conf import settings
 from django.http import HttpResponse
 
 from gateway import entrance
+from gateway.claims import Identity
 from gateway.connection import Connection
 from gateway.cursor import Cursor, cursor_at, fits, watermark_after
 from gateway.hub import Hub
 from gateway.node import node
 from gateway.resume import Seat, SessionLoad
-from gateway.tokens import Identity
 from gateway.wire import Farewell, Frame
 from messaging import msgid
+from quickim.rest.addresses import OWN, Visitor
 
 MAX_MESSAGES = 500
 MAX_BYTES = 2**20
@@ -227,23 +228,23 @@ class _Pollers:
 _pollers = _Pollers()
 
 
-async def answer_poll(identity: Identity, cursor: Cursor | None) -> HttpResponse:
+async def answer_poll(identity: Identity, cursor: Cursor | None, visitor: Visitor = OWN) -> HttpResponse:
     """Wait for something after ``cursor`` and answer with it. Raises what refuses the poll."""
     hub = node().hub
-    hub.refuse_too_many(identity.caller.session)
+    entrance.admit(identity, visitor, is_poll=True)
     legacy = settings.QUICKIM.legacy and cursor is None
     cursor = cursor or _pollers.resume(identity)
     loaded = await entrance.load(identity.caller.session, cursor)
     connection = PollConnection(hub, identity, limit=1 if legacy else MAX_MESSAGES)
     try:
-        await entrance.enter(connection, identity, loaded, cursor)
+        await entrance.enter(connection, identity, loaded, cursor, visitor)
         timer = connection.loop.call_later(settings.QUICKIM.poll_wait_seconds, connection.close_empty_handed)
         try:
             await connection.answered
         finally:
             timer.cancel()
     finally:
-        hub.detach(connection)
+        entrance.leave(connection)
     _pollers.remember(identity, connection.cursor)
     if legacy:
         if not connection.messages:
@@ -252,5 +253,8 @@ async def answer_poll(identity: Identity, cursor: Cursor | None) -> HttpResponse
     return _json(connection.body())
 
 
+_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
 def _json(body: bytes) -> HttpResponse:
-    return HttpResponse(body, headers={"Content-Type": "application/json", "Cache-Control": "no-store"})
+    return HttpResponse(body, headers=_HEADERS)

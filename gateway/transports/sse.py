@@ -5,19 +5,21 @@ Law: what waits for a slow reader is bounded; when he is cut, what he has not ta
 """
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, StreamingHttpResponse
 
 from gateway import entrance
+from gateway.claims import Identity
 from gateway.connection import Connection, Outbox
 from gateway.cursor import Cursor
-from gateway.node import node
 from gateway.resume import SessionLoad
-from gateway.tokens import Identity
 from gateway.wire import SSE_KEEP_ALIVE, SSE_OPENING, TOO_SLOW, Farewell, Frame
 from quickim.errors import QuickimError
+from quickim.rest.addresses import Visitor, visitor_of
 from quickim.rest.answers import known_error
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -56,20 +58,21 @@ class SseConnection(Connection):
 
 async def open_stream(request: HttpRequest, identity: Identity, cursor: Cursor | None) -> StreamingHttpResponse:
     """The stream of ``identity`` from ``cursor``. Raises what refuses it, before anything is sent."""
-    node().hub.refuse_too_many(identity.caller.session)
+    visitor = visitor_of(cast(ASGIRequest, request).scope)
+    entrance.admit(identity, visitor)
     loaded = await entrance.load(identity.caller.session, cursor)
-    response = StreamingHttpResponse(_events(identity, loaded, cursor), content_type="text/event-stream")
+    response = StreamingHttpResponse(_events(identity, loaded, cursor, visitor), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
-    # Otherwise nginx collects a stream before it passes it on.
-    response["X-Accel-Buffering"] = "no"
     return response
 
 
-async def _events(identity: Identity, loaded: SessionLoad, cursor: Cursor | None) -> AsyncIterator[bytes]:
+async def _events(
+    identity: Identity, loaded: SessionLoad, cursor: Cursor | None, visitor: Visitor
+) -> AsyncIterator[bytes]:
     connection = SseConnection(identity)
     try:
         try:
-            await entrance.enter(connection, identity, loaded, cursor)
+            await entrance.enter(connection, identity, loaded, cursor, visitor)
         except (QuickimError, DatabaseError, InterfaceError) as error:
             # Too late for a status: the headers are on their way.
             connection.end(entrance.farewell_of(known_error(error)))
@@ -84,4 +87,4 @@ async def _events(identity: Identity, loaded: SessionLoad, cursor: Cursor | None
             if outbox.closed and not outbox.size:
                 return
     finally:
-        node().hub.detach(connection)
+        entrance.leave(connection)

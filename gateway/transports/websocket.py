@@ -5,12 +5,10 @@ connection; calls take effect in the order they were sent (sends may overlap eac
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from channels.consumer import AsyncConsumer
 from django.conf import settings
@@ -19,18 +17,17 @@ from django.http import QueryDict
 
 from gateway import entrance
 from gateway.calls import Calls
+from gateway.claims import Identity
 from gateway.connection import Connection
-from gateway.node import node
-from gateway.tokens import Identity
 from gateway.wire import BAD_REQUEST, FRAME_TOO_LARGE, MAX_REASON_BYTES, TOO_MANY_FRAMES, Farewell, Frame
 from quickim.errors import InvalidParameter, QuickimError, UnknownInterface, UnsupportedDriver
+from quickim.observability.logs import request_id, request_id_of
+from quickim.rest.addresses import Visitor, visitor_of
 from quickim.rest.answers import known_error
 from quickim.rest.callers import Caller
-from quickim.rest.edge import origin_allowed
+from quickim.rest.origins import is_own_origin, origin_allowed
 from quickim.rest.rates import Bucket
 from quickim.tasks import cancel, spawn
-
-logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "quickim"
 BEARER_PREFIX = "bearer."
@@ -156,40 +153,48 @@ class NotifyConsumer(AsyncConsumer):
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         offered = list(scope.get("subprotocols") or ())
-        accept = {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None}
+        identifier = request_id_of(headers.get("x-request-id", "").encode("latin-1"))
+        request_id.set(identifier)
+        accept = {
+            "type": "websocket.accept",
+            "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None,
+            "headers": [(b"x-request-id", identifier.encode())],
+        }
         connection: WebSocketConnection | None = None
         identity: Identity | None = None
         try:
             try:
+                visitor = visitor_of(scope)
+                entrance.knock(visitor)
                 query = QueryDict(scope["query_string"])
-                identity = self._identity(headers, offered, query)
+                identity = await self._identity(headers, offered, query)
                 cursor = entrance.parse_cursor(query.get("since"))
-                node().hub.refuse_too_many(identity.caller.session)
+                entrance.admit(identity, visitor)
                 loaded = await entrance.load(identity.caller.session, cursor)
                 connection = self._connection(identity.caller, scope, send)
                 await send(accept)
-                await entrance.enter(connection, identity, loaded, cursor)
+                await entrance.enter(connection, identity, loaded, cursor, visitor)
             except (QuickimError, DatabaseError, InterfaceError, UnicodeDecodeError) as error:
                 known = InvalidParameter() if isinstance(error, UnicodeDecodeError) else known_error(error)
                 await self._refuse(entrance.farewell_of(known), connection, accept, scope, receive, send)
                 return
-            await self._serve(connection, identity, receive)
+            await self._serve(connection, identity, visitor, receive)
         except OSError:
             # The client went away while something was written to it.
             return
         finally:
             if connection is not None:
-                node().hub.detach(connection)
+                entrance.leave(connection)
                 await connection.over()
 
-    def _identity(self, headers: dict[str, str], offered: list[str], query: QueryDict) -> Identity:
+    async def _identity(self, headers: dict[str, str], offered: list[str], query: QueryDict) -> Identity:
         if query.get("protoc", "ws") != "ws":
             raise UnsupportedDriver
         origin = headers.get("origin")
-        if origin is not None and not origin_allowed(origin) and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and not origin_allowed(origin) and not is_own_origin(origin, headers.get("host", "")):
             raise InvalidParameter.field("Origin", "is not allowed")
         token = next((item.removeprefix(BEARER_PREFIX) for item in offered if item.startswith(BEARER_PREFIX)), "")
-        return entrance.identify(headers.get("authorization", ""), query, token)
+        return await entrance.identify(headers.get("authorization", ""), query, token)
 
     def _connection(self, caller: Caller, scope: dict[str, Any], send: Send) -> WebSocketConnection:
         writer: FrameWriter | None = (scope.get("extensions") or {}).get("quickim.frames")
@@ -214,9 +219,13 @@ class NotifyConsumer(AsyncConsumer):
             pass
 
     async def _serve(
-        self, connection: WebSocketConnection, identity: Identity, receive: Callable[[], Awaitable[Any]]
+        self,
+        connection: WebSocketConnection,
+        identity: Identity,
+        visitor: Visitor,
+        receive: Callable[[], Awaitable[Any]],
     ) -> None:
-        calls = Calls(connection, identity)
+        calls = Calls(connection, identity, visitor.limit_key)
         rate = settings.QUICKIM.frame_rate
         bucket = Bucket(rate, connection.loop.time()) if rate else None
         try:
@@ -226,7 +235,10 @@ class NotifyConsumer(AsyncConsumer):
                 raw = event.get("text")
                 if raw is None:
                     raw = event.get("bytes") or b""
-                if bucket and rate and bucket.take(rate, connection.loop.time()):
+                if "quickim.flood" in event:
+                    # Of frames that ASGI does not tell of, counted by our own server (gateway.server.limited).
+                    connection.end(TOO_MANY_FRAMES)
+                elif bucket and rate and bucket.take(rate, connection.loop.time()):
                     connection.end(TOO_MANY_FRAMES)
                 elif len(raw) > settings.QUICKIM.max_body_bytes:
                     connection.end(FRAME_TOO_LARGE)

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tests.clients import Answer, Api, Person
+from tests.servers import ANYWHERE
+
+pytestmark = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 

@@ -11,7 +11,9 @@ from websockets.asyncio.client import connect
 
 from tests.clients import Api, Notice, Person, Protoc, RefusedError, fresh, mint
 from tests.clients.api import Answer
-from tests.servers import Server
+from tests.servers import ANYWHERE, Server
+
+pytestmark = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
 MALFORMED_CURSORS = [
     "x",

@@ -3,6 +3,9 @@
 import pytest
 
 from tests.clients import Api, Person
+from tests.servers import ANYWHERE
+
+pytestmark = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
 ENDPOINTS = [
     "/send_msg",
@@ -18,7 +21,9 @@ ENDPOINTS = [
     "/get_conversation_30msg_after_the_id",
     "/get_conversation_last_30_msg",
     "/get_conversation_lastone_msg",
+    "/ticket",
     "/inner/get_token",
+    "/inner/revoke_token",
     "/inner/create_conversation",
     "/inner/join_conversation",
     "/inner/kickout_conversation",

@@ -4,6 +4,9 @@ import pytest
 
 from tests.clients import Api, Person, fresh
 from tests.contract.test_envelope import ENDPOINTS
+from tests.servers import ANYWHERE
+
+pytestmark = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
 INNER = [path for path in ENDPOINTS if path.startswith("/inner")]
 Lines = list[tuple[str, str]]

@@ -5,6 +5,9 @@ import re
 import pytest
 
 from tests.clients import Api, Person
+from tests.servers import ANYWHERE
+
+pytestmark = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
 WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 

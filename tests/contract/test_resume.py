@@ -10,7 +10,7 @@ from tests.clients import Api, Message, Person, Protoc, fresh
 from tests.contract.test_conversations import kick
 from tests.servers import EVERYWHERE
 
-pytestmark = pytest.mark.parametrize("server", [*EVERYWHERE, "daphne nodes"], indirect=True)
+pytestmark = pytest.mark.parametrize("server", [*EVERYWHERE, "daphne"], indirect=True)
 
 PROTOCOLS: tuple[Protoc, ...] = ("ws", "sse", "poll")
 

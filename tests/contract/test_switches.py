@@ -1,12 +1,17 @@
 """What a deployment may switch off, limit, or turn to quick-im-core's habits."""
 
 import asyncio
+import math
+import time
 
 import jwt
 import pytest
 
 from tests.clients import Api, Message, Person, fresh
 from tests.clients.listener import MESSAGE_FIELDS
+from tests.servers import ANYWHERE
+
+pytestmark = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
 narrowed = pytest.mark.settings(
     QUICKIM_PUBLIC_JOIN="0",
@@ -48,7 +53,8 @@ async def test_the_limits_of_a_content_and_of_a_body_can_be_set(api: Api, alice:
 async def test_the_life_of_an_issued_token_can_be_set(api: Api) -> None:
     token = (await api.inner("get_token", session="alice", platform=1)).data
     claims = jwt.decode(token, options={"verify_signature": False})
-    assert claims["exp"] - claims["iat"] == 120
+    # Its iat has milliseconds, its exp whole seconds.
+    assert claims["exp"] - int(claims["iat"]) == 120
 
 
 @nobody_creates_two_sends_a_second
@@ -59,13 +65,15 @@ async def test_public_creating_can_be_switched_off(api: Api, alice: Person) -> N
 
 @nobody_creates_two_sends_a_second
 async def test_a_session_that_sends_too_fast_is_told_when_to_go_on(alice: Person, bob: Person, room: str) -> None:
-    answers = await asyncio.gather(*(alice.call("send_msg", conversation_id=room, content="x") for _ in range(20)))
+    began = time.monotonic()
+    answers = await asyncio.gather(*(alice.call("send_msg", conversation_id=room, content="x") for _ in range(40)))
+    more = math.ceil((time.monotonic() - began) * 2)
     refused = [answer for answer in answers if answer.status != 200]
-    assert 20 - 8 - 3 <= len(refused) <= 20 - 8, "a burst of 4 N passes, and 2 more each second that this took"
+    assert 40 - 8 - more <= len(refused) <= 40 - 8, "a burst of 4 N passes, and 2 more each second that this took"
     for answer in refused:
         answer.refused(10007)
         assert int(answer.headers["retry-after"]) >= 1
-    assert len(await alice.history(room)) == 20 - len(refused)
+    assert len(await alice.history(room)) == 40 - len(refused)
     await bob.send(room, "another session is not concerned")
 
 

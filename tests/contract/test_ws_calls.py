@@ -9,6 +9,9 @@ import pytest
 from tests.clients import CODES, Api, Person, WsListener, fresh, mint
 from tests.contract.test_connecting import check_bye
 from tests.contract.test_fields import FIELDS, OF_A_CONVERSATION
+from tests.servers import ANYWHERE
+
+once = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
 IDS: list[Any] = [
     "text",
@@ -43,6 +46,7 @@ async def still_lives(socket: WsListener) -> bool:
 
 
 @pytest.mark.parametrize("identifier", IDS, ids=repr)
+@once
 async def test_an_id_of_any_json_type_comes_back_as_it_was(alice: Person, identifier: Any) -> None:
     socket = await alice.listen_ws()
     await socket.socket.send(json.dumps({"id": identifier, "method": "ping"}))
@@ -97,6 +101,7 @@ async def test_sending_creating_and_joining_work_over_the_socket(api: Api, alice
 
 
 @pytest.mark.parametrize("method", OF_A_CONVERSATION)
+@once
 async def test_errors_are_those_of_http(alice: Person, charlie: Person, room: str, method: str) -> None:
     socket = await charlie.listen_ws()
     for conversation in (room, "no-id-of-ours", 7, None):
@@ -139,6 +144,7 @@ async def test_a_lone_surrogate_in_params_is_refused_under_the_id_of_its_call(al
     ],
     ids=lambda frame: frame[:40],
 )
+@once
 async def test_a_frame_that_is_no_call_is_answered_with_an_error(alice: Person, frame: str) -> None:
     socket = await alice.listen_ws()
     await socket.socket.send(frame)
@@ -150,6 +156,7 @@ async def test_a_frame_that_is_no_call_is_answered_with_an_error(alice: Person, 
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xff\xfe", b"{", b"\x00" * 100])
+@once
 async def test_a_binary_frame_that_is_no_call_is_answered_with_an_error(alice: Person, frame: bytes) -> None:
     socket = await alice.listen_ws()
     await socket.socket.send(frame)
@@ -172,6 +179,7 @@ async def test_a_binary_frame_that_is_no_call_is_answered_with_an_error(alice: P
         "a" * 9999,
     ],
 )
+@once
 async def test_an_unknown_method_is_no_such_interface(alice: Person, method: str) -> None:
     socket = await alice.listen_ws()
     check_error(await socket.call(method), 10004, "call-1")

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from tests.clients.protocols import PLAIN
 from tests.databases import children_of
 from tests.faults.proxy import Proxy
 from tests.servers import Server
@@ -76,14 +77,14 @@ class Place(ABC):
 
     def readiness(self, node: Server) -> tuple[int, dict[str, Any]]:
         """The status of /readyz, and what it says: its data, or the detail of its error."""
-        answer = httpx.get(f"{node.url}/readyz", trust_env=False, timeout=10)
+        answer = httpx.get(f"{node.url}/readyz", trust_env=False, verify=PLAIN, timeout=10)
         body = answer.json()
         found: dict[str, Any] = body["data"] if body["code"] == 0 else body["detail"]
         return answer.status_code, found
 
     def is_alive(self, node: Server) -> bool:
         """Whether /healthz says so."""
-        return httpx.get(f"{node.url}/healthz", trust_env=False, timeout=10).status_code == httpx.codes.OK
+        return httpx.get(f"{node.url}/healthz", trust_env=False, verify=PLAIN, timeout=10).status_code == httpx.codes.OK
 
     def workers(self, node: Server) -> list[int]:
         """The process ids of the workers of a node that has several."""

@@ -63,6 +63,8 @@ class Proxy:
         self._cuts: list[Cut] = []
         self._tears = 0
         self._links: set[Link] = set()
+        self._is_ending = False
+        """A connection that is being made then ends, too: behind a closed way it would wait for ever."""
         # Bound, but not listening: keeps the port while connections are refused.
         self._place = self._bound(0)
         self.port: int = self._place.getsockname()[1]
@@ -144,6 +146,11 @@ class Proxy:
 
     async def _stop_listening(self) -> None:
         if self._listener is not None:
+            for bound in self._listener.sockets:
+                self._loop.remove_reader(bound.fileno())
+            # asyncio forgets a connection that is being accepted while its listener closes.
+            for _ in range(3):
+                await asyncio.sleep(0)
             self._listener.close()
             self._listener = None
 
@@ -172,10 +179,11 @@ class Proxy:
             await self._listen()
 
     async def _end(self) -> None:
+        self._is_ending = True
         await self._stop_listening()
         await self._reset(lambda link: True)
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.wait(others, timeout=CALL_SECONDS) if others else None
+        await asyncio.wait(others, timeout=CALL_SECONDS / 2) if others else None
 
     def _bound(self, port: int) -> socket.socket:
         bound = socket.socket()
@@ -195,6 +203,8 @@ class Proxy:
             if way not in self._closed_ways:
                 link.flows[way].set()
         self._links.add(link)
+        if self._is_ending:
+            link.reset()
         try:
             await asyncio.gather(
                 self._pump(link, "to_server", client_reader, server),

@@ -25,8 +25,8 @@ CONNECT_SECONDS = 15.0
 PAUSE_SECONDS = (0.05, 0.25)
 """Between two attempts, at random."""
 STOP_CODES = range(4500, 5000)
-GONE = (httpx.TransportError, OSError, websockets.InvalidHandshake, EOFError, TimeoutError)
-"""What connecting raises when nobody is there, or not any more."""
+GONE = (httpx.TransportError, OSError, websockets.InvalidHandshake, websockets.ConnectionClosed, EOFError, TimeoutError)
+"""What connecting and calling raise when nobody is there, or not any more."""
 
 
 class _Told(Listener):
@@ -109,6 +109,13 @@ class Receiver:
     def has(self, msg_id: str) -> bool:
         """Whether this message has come."""
         return msg_id in self._seen
+
+    def is_back_since(self, moment: float) -> bool:
+        """Whether its connection is one made after this; between two polls there was none that could have broken."""
+        if self.now is None:
+            return False
+        polled = self._listener.asked if isinstance(self._listener, PollListener) else 0.0
+        return max(self.now.opened, polled) > moment
 
     async def wait_for(self, msg_id: str) -> None:
         """Returns when this message has come."""

@@ -15,12 +15,13 @@ import pytest
 import gateway.node
 from conversations import announcements, services
 from gateway import entrance
+from gateway.claims import Identity
 from gateway.connection import Connection
 from gateway.cursor import Cursor
 from gateway.hub import Hub
 from gateway.node import Node
 from gateway.resume import SessionLoad
-from gateway.tokens import Identity
+from gateway.revocation import revocations
 from gateway.wire import Farewell, Frame
 from messaging.ledger import ledger
 from messaging.message import NewMessage, Receipt
@@ -31,7 +32,14 @@ from quickim.rest.callers import Caller
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_CLOCKS = ("quickim.database", "gateway.resume", "messaging.services")
+_CLOCKS = (
+    "quickim.database",
+    "gateway.resume",
+    "gateway.revocation",
+    "gateway.tickets",
+    "messaging.services",
+    "messaging.retention",
+)
 _START = 1_767_225_600_000_000
 _FAR_FUTURE = 2**40
 
@@ -41,7 +49,7 @@ class Clock:
 
     now = _START
 
-    def __call__(self) -> int:
+    def __call__(self, reading: int | None = None) -> int:
         """What ``database_clock`` answers."""
         return self.now
 
@@ -153,9 +161,17 @@ class InProcess:
 
     async def settled(self) -> None:
         """Returns when all that was committed and heard is handed out as far as it can be."""
+        await self.announced()
+        await self.levelled()
+
+    async def announced(self) -> None:
+        """Returns when what the ledger was given before is committed and told."""
         # The writer announces before it takes its next batch.
         with suppress(ConversationNotFound):
             await ledger().send(NewMessage("no conversation", "", 0, 0, ""))
+
+    async def levelled(self) -> None:
+        """Returns when all that was heard is handed out as far as it can be."""
         while True:
             for room in list(self.hub.rooms.values()):
                 if room.gap_timer is not None:
@@ -201,3 +217,5 @@ def use_clock(patch: pytest.MonkeyPatch, clock: Clock) -> None:
     """Everybody who asks the database for the time asks ``clock``."""
     for module in _CLOCKS:
         patch.setattr(f"{module}.database_clock", clock)
+    # What is learned of this clock is forgotten with it.
+    patch.setattr(revocations, "_offset", 0)

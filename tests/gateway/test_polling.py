@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from gateway.claims import Identity
 from gateway.cursor import MAX_CHARACTERS, parse
-from gateway.tokens import Identity
 from gateway.transports.poll import answer_poll
 from messaging.ledger import ledger
 from messaging.message import NewMessage

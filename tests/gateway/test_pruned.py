@@ -26,7 +26,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The database's clock, moved by the test."""
     clock = Clock()
     use_clock(monkeypatch, clock)
-    monkeypatch.setattr("messaging.retention.database_clock", clock)
     return clock
 
 

@@ -39,7 +39,9 @@ class Command(BaseCommand):
         self.stdout.flush()
         config = server_config()
         if configuration.workers > 1:
-            supervise(config, configuration.workers)
+            host, port = configuration.inner_bind or ("", 0)
+            private = server_config(host=host, port=port) if configuration.inner_bind else None
+            supervise(config, configuration.workers, private)
             return
         # Nobody is there to begin before this process ends: a restart, if whoever started it wants one.
         signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
@@ -82,8 +84,14 @@ class Command(BaseCommand):
             f"quickim at {address} ({database}, layer {layer}{workers})\n"
             f"  documents  {address}/docs\n"
             f"  a token    python manage.py issue_token --session alice --platform 1\n"
-            f"  health     {address}/readyz\n"
+            f"  health     {address}/readyz\n{self._private()}"
         )
+
+    def _private(self) -> str:
+        if settings.QUICKIM.inner_bind is None:
+            return ""
+        host, port = settings.QUICKIM.inner_bind
+        return f"  /inner     only at http://{f'[{host}]' if ':' in host else host}:{port}\n"
 
 
 def _close(database: BaseDatabaseWrapper) -> None:

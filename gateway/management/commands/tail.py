@@ -1,7 +1,7 @@
 """``manage.py tail``: what a session receives, live, one JSON object a line, over the real gateway.
 
-Law: what it prints is what came over the wire, each message once. It comes back like any client: when the server says
-so (``bye``, close codes), after a jittered and growing pause, from the last MsgId on.
+Law: what it prints is what came over the wire, each message once. How it comes back is the client's affair
+(gateway.client); until a message came, the moment of connecting is the place to come back to.
 """
 
 import argparse
@@ -9,18 +9,26 @@ import asyncio
 import io
 import json
 import os
-import random
 import sys
 import time
 from collections import OrderedDict
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import InvalidHandshake, InvalidStatus
 
+from gateway.client import (
+    Client,
+    ConnectionEnded,
+    MessageCame,
+    NoticeCame,
+    Reset,
+    StateChanged,
+    Trouble,
+    UnexpectedAnswer,
+)
 from gateway.cursor import BadCursor, parse
 from gateway.tokens import issue_token
 from messaging import msgid
@@ -29,8 +37,6 @@ from quickim.rest.fields import PlatformField, SessionField
 
 REMEMBERED_MESSAGES = 50_000
 """Repeats come around a reconnect only, and reach back ten seconds."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
-STOP_CODES = range(4500, 5000)
 
 
 class OutputClosed(Exception):
@@ -42,79 +48,62 @@ class Tail:
 
     def __init__(self, url: str, session: str, platform: int, since: str | None, console: Console) -> None:
         self._url = url
-        self._session = session
-        self._platform = platform
+        self._session, self._platform = session, platform
         self._since = since
         self._console = console
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._pause = 0.0
-        self._least_pause = 0.0
+        self._was_connected = False
 
     async def follow(self) -> None:
         """Print until stopped. Raises CommandError when there is no server at first, or when it says to stop."""
-        since, was_connected = self._since, False
-        while True:
+        parts = urlsplit(self._url)
+        base = urlunsplit((parts.scheme.replace("ws", "http", 1), parts.netloc, "", "", ""))
+        client = Client(
+            base,
+            lambda: issue_token(self._session, self._platform),
+            protocols=("ws",),
+            cursor=self._since or "",
+            start=_now,
+            notify_path=urlunsplit(("", "", parts.path, parts.query, "")),
+            sleep=self._rest,
+        )
+        async with client:
             try:
-                async with await self._connect(since) as connection:
-                    was_connected = True
-                    # Until a message came, the moment of connecting is the place to come back to.
-                    self._since = self._since or _now()
-                    await self._print_all(connection)
-                reason = self._why_ended(connection)
-            except (OSError, InvalidHandshake, TimeoutError) as error:
-                if not was_connected:
-                    raise
-                reason = _kind(error)
-            since = self._since
-            self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            pause = self._least_pause + random.uniform(0.5, 1) * self._pause  # noqa: S311  # jitter, no secret
-            self._console.stderr.write(f"{reason}; connecting again in {pause:.1f} s", self._console.style.NOTICE)
-            await self.rest(pause)
+                async for event in client.events():
+                    self._tell(event)
+            except ConnectionEnded as ended:
+                raise CommandError(str(ended)) from ended
 
     async def rest(self, seconds: float) -> None:
         """The pause before the next connection."""
         await asyncio.sleep(seconds)
 
-    async def _connect(self, since: str | None) -> ClientConnection:
-        parts = urlsplit(self._url)
-        query = [*parse_qsl(parts.query), ("protoc", "ws")]
-        if since:
-            query.append(("since", since))
-        is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        return await connect(
-            urlunsplit(parts._replace(query=urlencode(query))),
-            # A new one each time, and in a header: it can neither end while we wait nor reach a log.
-            additional_headers={"Authorization": f"Bearer {issue_token(self._session, self._platform)}"},
-            compression=None,
-            max_size=None,
-            close_timeout=1,
-            proxy=None if is_local else True,
-        )
+    async def _rest(self, seconds: float) -> None:
+        await self.rest(seconds)
 
-    async def _print_all(self, connection: ClientConnection) -> None:
-        self._least_pause = 0.0
-        try:
-            async for text in connection:
-                if isinstance(text, str):
-                    self._take(text)
-        except ConnectionClosed:
-            # The code says what to do; it is read afterwards.
-            return
+    def _tell(self, event: object) -> None:
+        if isinstance(event, MessageCame):
+            self._take(_line(event.message))
+        elif isinstance(event, NoticeCame):
+            self._take(_line(event.notice))
+        elif isinstance(event, Reset) and event.conversation is None:
+            self._take(_line({"Event": "reset"}))
+        elif isinstance(event, Trouble) and isinstance(event.error, UnexpectedAnswer):
+            raise CommandError(f"what came from {self._url} is no message: is it a quickim server?")
+        elif isinstance(event, StateChanged):
+            self._was_connected = self._was_connected or event.state == "connected"
+            if event.state == "waiting":
+                self._explain(event)
+
+    def _explain(self, waiting: StateChanged) -> None:
+        if waiting.error is not None and not self._was_connected:
+            raise waiting.error
+        again = f"connecting again in {waiting.retry_in_seconds:.1f} s"
+        self._console.stderr.write(f"{waiting.reason or 'the connection ended'}; {again}", self._console.style.NOTICE)
 
     def _take(self, text: str) -> None:
-        try:
-            received = json.loads(text)
-            msg_id, event = received.get("MsgId"), received.get("Event")
-        except (ValueError, AttributeError):
-            raise CommandError(f"what came from {self._url} is no message: is it a quickim server?") from None
-        if event == "bye":
-            self._least_pause = received.get("RetryAfterMs", 0) / 1_000
-        else:
-            self._pause = 0.0
-        if event == "reset":
-            self._since = _now()
+        msg_id = json.loads(text).get("MsgId")
         if msg_id:
-            self._since = msg_id
             if msg_id in self._seen:
                 return
             self._seen[msg_id] = None
@@ -125,13 +114,6 @@ class Tail:
             self._console.stdout.flush()
         except BrokenPipeError:
             raise OutputClosed from None
-
-    def _why_ended(self, connection: ClientConnection) -> str:
-        code, reason = connection.close_code, connection.close_reason
-        what = f"the server ended the connection ({code}{f', {reason}' if reason else ''})"
-        if code in STOP_CODES:
-            raise CommandError(what)
-        return what
 
 
 class Command(Console):
@@ -195,8 +177,13 @@ def _cursor(text: str) -> str:
     return text
 
 
-def _now() -> str:
+async def _now() -> str:
     return msgid.before_all(msgid.tick_at(time.time_ns() // 1_000))
+
+
+def _line(item: dict[str, Any]) -> str:
+    """As the server wrote it."""
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"))
 
 
 def _kind(error: Exception) -> str:
