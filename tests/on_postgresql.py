@@ -12,7 +12,16 @@ from typing import Final, NoReturn
 
 from tests.databases import Postgres
 
-CORE: Final = ("tests/conversations", "tests/messaging", "tests/gateway", "tests/model")
+CORE: Final = (
+    "tests/conversations",
+    "tests/messaging",
+    "tests/gateway",
+    "tests/model",
+    "tests/desk",
+    "--ignore=tests/desk/served",
+    # That the model can find bugs at all is the same everywhere.
+    "--deselect=tests/model/test_model_finds_bugs.py",
+)
 """What runs on whatever database Django has; everything else is about processes, which start their own."""
 
 

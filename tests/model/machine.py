@@ -1,298 +1,235 @@
-"""All that may happen in the stateful model: conversations change, messages are sent, clients come and go."""
+"""All that may happen in the stateful model, and how often: see tests.model.talk, clients and troubles for the deeds,
+tests.model.world for what is checked after each step."""
 
-import asyncio
-import json
+from functools import partial
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-import gateway.node
-from conversations import services
-from gateway import cursor
-from gateway.tokens import Identity
-from gateway.transports.poll import answer_poll
-from messaging import history
-from messaging.ledger import ledger
-from messaging.message import NewMessage, Receipt
-from quickim.database import in_database
-from quickim.errors import ConversationArchived, NotMember, QuickimError, RemovedFromConversation
 from quickim.rest.callers import Caller
-from tests.gateway.in_process import InProcess
-from tests.model.followers import Follower, ModelRoom
-from tests.model.world import World
+from tests.model.gates import GATES, PLACES, Place
+from tests.model.processes import TROUBLES
+from tests.model.talk import MAX_ROOMS
+from tests.model.troubles import Troubles
+from tests.model.world import MAX_NODES, together
 
 NAMES = ("alice", "bob", "charlie")
-MAX_ROOMS, MAX_FOLLOWERS, MAX_POLLS = 4, 6, 60
+MAX_POLLS = 60
+
+Deed = tuple[Any, ...]
+"""The name of a deed, and its arguments."""
 
 pick = st.integers(0, 59)
 """Chooses among what there is, modulo its number."""
+index = st.integers(0, 3)
+"""Chooses a node, or a process."""
 names = st.sampled_from(NAMES)
-listeners = st.sampled_from([(0, 1), (0, 1), (0,), (1,), ()])
+senders = st.sampled_from((*NAMES, ""))
+unprocessed = st.integers(0, 3)
+fates = st.sampled_from(("", "", "lost", "held", "dies"))
+"""What becomes of an announcement, or of the process before it can announce anything."""
+fates_of_sends = st.sampled_from(("", "", "", "lost", "lost", "held", "held", *TROUBLES))
+ages = st.sampled_from((0.0, 3.0, 8.0, 20.0))
 
 
-class Messenger(World):
+def deed(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Deed]:
+    """``do_<name>`` with such arguments."""
+    return st.tuples(st.just(name), *arguments)
+
+
+says = deed("say", index, fates_of_sends, st.lists(st.tuples(pick, senders), min_size=1, max_size=4))
+changes = st.one_of(
+    deed("join", index, fates, pick, names, st.booleans()),
+    deed("leave", index, fates, pick, names, st.booleans()),
+    deed("archive", index, fates, pick, st.booleans()),
+)
+posts = deed("post", index, st.sampled_from(("", "lost", "dies", "dies")), pick, senders)
+repeats = deed("repeat", index, st.sampled_from(("", "lost", "held")), pick)
+tellings = deed("tell", st.lists(st.tuples(pick, st.booleans()), min_size=1, max_size=4))
+prunings = deed("prune", pick, ages)
+ends = st.one_of(deed("die", index, unprocessed), deed("drain", index))
+troubles = st.one_of(
+    deed("deafen", index, index, st.sampled_from(("lost", "held"))),
+    deed("lose_layer"),
+    deed("heal_layer"),
+    deed("heal_layer"),
+    deed("stop_sweeping", index, st.booleans()),
+)
+drops = deed("drop", pick, unprocessed)
+deaths = deed("die", index, unprocessed)
+sweeps = deed("sweep", index, st.booleans())
+returns = st.one_of(
+    deed("resume", pick, index), deed("connect", names, index), deed("poll", pick, index, st.booleans())
+)
+
+quiet = st.one_of(says, changes, posts, repeats, tellings, prunings, drops, deaths)
+"""What never waits for a hub, and so may be done while one is at work."""
+
+
+class Messenger(Troubles):
     """See the module."""
 
     @initialize()
     def meet(self) -> None:
-        """Two conversations, and two clients who are in both."""
+        """Two conversations, and clients who are in both."""
         self.start()
         for _ in range(2):
-            self.create(set(NAMES), 7, (0, 1))
-        self.connect("alice", 0)
-        self.connect("bob", 1)
+            self.run(self.do_create(0, "", set(NAMES), 7))
+        for where, name in enumerate((*NAMES, "alice")):
+            self.run(self.do_connect(name, where))
+
+    async def perform(self, what: Deed) -> None:
+        """One deed."""
+        await getattr(self, f"do_{what[0]}")(*what[1:])
 
     def finish(self) -> None:
         """Whoever is away comes back by polling."""
-        for _ in range(len(self.followers)):
-            if self.has_follower(connected=False):
-                self.poll(0, 0)
-                self.followers.append(self.followers.pop(self.followers.index(self.a_follower(0, connected=False))))
+        for follower in self.followers:
+            if follower.reader is None:
+                self.poll_to_the_end(follower, 0)
 
-    # Conversations
+    # Conversations and messages
 
     @precondition(lambda self: len(self.rooms) < MAX_ROOMS)
-    @rule(members=st.sets(names, min_size=1), kind=st.integers(0, 31), heard=listeners)
-    def create(self, members: set[str], kind: int, heard: tuple[int, ...]) -> None:
+    @rule(origin=index, fate=fates, members=st.sets(names, min_size=1), kind=st.integers(0, 31))
+    def create(self, origin: int, fate: str, members: set[str], kind: int) -> None:
         """A new conversation."""
+        self.run(self.do_create(origin, fate, members, kind))
 
-        async def work() -> None:
-            sessions = sorted(self.a_session(name) for name in members)
-            with self.heard_by(heard):
-                row = await in_database(services.create_conversation, kind, sessions)
-                room = self.rooms[str(row.public_id)] = ModelRoom(str(row.public_id))
-            for session in sessions:
-                room.enter(session)
+    @rule(what=changes)
+    def change(self, what: Deed) -> None:
+        """A member joins or leaves, a conversation is archived."""
+        self.run(self.perform(what))
 
-        self.run(work())
+    @rule(what=says, then=says)
+    def say(self, what: Deed, then: Deed) -> None:
+        """Messages are sent."""
+        self.run(self.perform(what))
+        self.run(self.perform(then))
 
-    @precondition(lambda self: self.rooms)
-    @rule(choice=pick, name=names, by_himself=st.booleans(), heard=listeners)
-    def join(self, choice: int, name: str, by_himself: bool, heard: tuple[int, ...]) -> None:
-        """A session joins, or is let in."""
-        room, session = self.a_room(choice), self.a_session(name)
-        refused: type[QuickimError] | None = None
-        if by_himself and session not in room.active:
-            if session in room.kicked:
-                refused = RemovedFromConversation
-            elif room.is_archived:
-                refused = ConversationArchived
+    @rule(what=posts, then=repeats)
+    def post_and_repeat(self, what: Deed, then: Deed) -> None:
+        """A product's own code posts a message, and a sender repeats what he may have had no answer to."""
+        self.run(self.perform(what))
+        self.run(self.perform(then))
 
-        async def work() -> None:
-            joining = in_database(services.join_conversation, room.identifier, [session], by_himself=by_himself)
-            if refused is not None:
-                with pytest.raises(refused):
-                    await joining
-                return
-            with self.heard_by(heard):
-                await joining
-            room.enter(session)
-
-        self.run(work())
-
-    @precondition(lambda self: self.rooms)
-    @rule(choice=pick, name=names, kicked=st.booleans(), heard=listeners)
-    def leave(self, choice: int, name: str, kicked: bool, heard: tuple[int, ...]) -> None:
-        """A session leaves or is kicked."""
-        room, session = self.a_room(choice), self.a_session(name)
-
-        async def work() -> None:
-            with self.heard_by(heard):
-                if kicked:
-                    _, failed = await in_database(services.kick_out, room.identifier, [session])
-                    assert failed == ([] if session in room.active else [session])
-                else:
-                    await in_database(services.leave_conversation, room.identifier, session)
-            room.end(session, kicked=kicked)
-
-        self.run(work())
-
-    @precondition(lambda self: self.rooms)
-    @rule(choice=pick, name=names, kicked=st.booleans(), heard=listeners, count=st.integers(1, 4))
-    def miss_something(self, choice: int, name: str, kicked: bool, heard: tuple[int, ...], count: int) -> None:
-        """A session is away for some messages, which are never to be pushed to it."""
-        self.leave(choice, name, kicked, heard)
-        self.send([(choice, "", heard)] * count)
-        self.join(choice, name, False, heard)
-
-    @precondition(lambda self: self.rooms)
-    @rule(choice=pick, is_archived=st.booleans(), heard=listeners)
-    def archive(self, choice: int, is_archived: bool, heard: tuple[int, ...]) -> None:
-        """A conversation is archived, or is no longer."""
-        room = self.a_room(choice)
-
-        async def work() -> None:
-            with self.heard_by(heard):
-                await in_database(services.set_archived, [room.identifier], is_archived)
-            room.is_archived = is_archived
-
-        self.run(work())
-
-    # Messages
-
-    @precondition(lambda self: self.rooms)
-    @rule(sends=st.lists(st.tuples(pick, st.one_of(names, st.just("")), listeners), min_size=1, max_size=5))
-    def send(self, sends: list[tuple[int, str, tuple[int, ...]]]) -> None:
-        """Sessions, or the system, send one after the other; not every node hears of each."""
-        self.run(self.send_in_turn(sends))
-
-    async def send_in_turn(self, sends: list[tuple[int, str, tuple[int, ...]]]) -> None:
-        """(room, sender or nobody, who hears of it), one after the other."""
-        for choice, name, heard in sends:
-            await self.send_all([(self.a_room(choice), self.a_session(name) if name else "")], heard)
-
-    @precondition(lambda self: self.rooms)
-    @rule(senders=st.lists(st.tuples(pick, names), min_size=2, max_size=12), heard=listeners, returning=pick)
-    def send_at_once(self, senders: list[tuple[int, str]], heard: tuple[int, ...], returning: int) -> None:
-        """Many send at the same time, and meanwhile a client comes back."""
-        sends = [(self.a_room(choice), self.a_session(name)) for choice, name in senders]
-
-        async def work() -> None:
-            coming = [one for one in self.followers if one.reader is None and one.cursor]
-            returns = [self.resume_on(coming[returning % len(coming)], returning)] if coming else []
-            await asyncio.gather(self.send_all(sends, heard), *returns)
-
-        self.run(work())
-
-    async def send_all(self, sends: list[tuple[ModelRoom, str]], heard: tuple[int, ...]) -> None:
-        """Sends all of them at once; what is refused is refused to its sender alone."""
-        drafts = [
-            NewMessage(room.identifier, session, 1, 2, f"text {len(self.sent)}.{count}", f"{len(self.sent)}.{count}")
-            for count, (room, session) in enumerate(sends)
-        ]
-        with self.heard_by(heard):
-            outcomes = await asyncio.gather(*(ledger().send(one) for one in drafts), return_exceptions=True)
-            # Announced is what was committed only when the writer takes the next: before the context ends.
-            for node in self.nodes:
-                await node.settled()
-        stored = []
-        for (room, session), draft, outcome in zip(sends, drafts, outcomes, strict=True):
-            if session and session not in room.active:
-                assert type(outcome) is NotMember
-            elif session and room.is_archived:
-                assert type(outcome) is ConversationArchived
-            else:
-                assert isinstance(outcome, Receipt), outcome
-                stored.append((outcome.msg_id, room, draft, outcome))
-        for msg_id, room, draft, receipt in sorted(stored, key=lambda one: one[0]):
-            message = history.msg_object(
-                room.identifier, msg_id, draft.session, receipt.send_time, 2, 1, draft.content, len(room.log) + 1
-            )
-            assert not room.log or room.log[-1]["MsgId"] < msg_id
-            assert not room.log or room.log[-1]["SendTime"] <= receipt.send_time
-            room.log.append(message)
-            self.sent.append((draft, receipt))
-
-    @precondition(lambda self: self.sent)
-    @rule(choice=pick, heard=listeners)
-    def repeat(self, choice: int, heard: tuple[int, ...]) -> None:
-        """A client that did not hear the answer sends the same again."""
-        draft, receipt = self.sent[choice % len(self.sent)]
-
-        async def work() -> None:
-            with self.heard_by(heard):
-                again = await ledger().send(draft)
-            assert (again.msg_id, again.send_time) == (receipt.msg_id, receipt.send_time)
-
-        self.run(work())
-
-    @precondition(lambda self: self.rooms)
-    @rule(choice=pick, name=names)
-    def page(self, choice: int, name: str) -> None:
-        """A session reads the history, if it may."""
+    @rule(what=prunings, choice=pick, name=names)
+    def prune_and_page(self, what: Deed, choice: int, name: str) -> None:
+        """Old messages are deleted; a session reads the history, if it may."""
+        self.run(self.perform(what))
         self.compare_history(self.a_room(choice), Caller(self.a_session(name), 0))
+
+    @rule(origin=index, fate=fates, choice=pick, name=names, kicked=st.booleans(), count=st.integers(1, 4))
+    def miss_something(self, origin: int, fate: str, choice: int, name: str, kicked: bool, count: int) -> None:
+        """A session is away for some messages, which are never to be pushed to it."""
+        self.run(self.do_leave(origin, fate, choice, name, kicked))
+        self.run(self.do_say(origin, fate, [(choice, "")] * count))
+        self.run(self.do_join(origin, fate, choice, name, False))
+
+    @rule(
+        sends=st.lists(st.tuples(index, pick, names), min_size=2, max_size=12),
+        way=st.sampled_from(("", "lost", "held")),
+        returning=pick,
+    )
+    def send_at_once(self, sends: list[tuple[int, int, str]], way: str, returning: int) -> None:
+        """Many send at the same time, by all processes, and meanwhile a client comes back."""
+
+        async def work() -> None:
+            crowd = [
+                (self.a_process(origin), self.new_message(self.a_room(choice), self.a_session(name)))
+                for origin, choice, name in sends
+            ]
+            follower = self.a_follower(returning, connected=False)
+            coming = [self.resume_on(follower, self.a_node(returning))] if follower and follower.cursor else []
+            with self.air.everywhere("lost" if way == "lost" else "held" if way == "held" else "open"):
+                await together(self.send_all(crowd), *coming)
+
+        self.run(work())
 
     # Clients
 
-    @precondition(lambda self: len(self.followers) < MAX_FOLLOWERS)
-    @rule(name=names, index=st.integers(0, 1))
-    def connect(self, name: str, index: int) -> None:
-        """A new client connects, from now on."""
-        follower = Follower(self.a_session(name), next(self.platforms), self.rooms)
-        self.followers.append(follower)
-        self.run(self.connect_on(follower, self.nodes[index], None))
+    @rule(what=returns)
+    def come(self, what: Deed) -> None:
+        """A client connects, resumes or polls."""
+        self.run(self.perform(what))
 
-    async def connect_on(self, follower: Follower, node: InProcess, text: str | None) -> None:
-        """Connects a client to a node, from the cursor ``text``."""
-        resumed = cursor.parse(text) if text else None
-        reader = await node.connect(follower.session, resumed)
-        follower.connected(node, reader, resumed)
+    @rule(what=drops, choice=pick, where=st.none() | index)
+    def roam(self, what: Deed, choice: int, where: int | None) -> None:
+        """A client loses its connection, and one comes back at once, or nobody does."""
+        self.run(self.perform(what))
+        if where is not None:
+            self.run(self.do_resume(choice, where))
 
-    async def resume_on(self, follower: Follower, index: int) -> None:
-        """A client comes back where it was, or starts anew when it has seen nothing."""
-        if follower.cursor is None:
-            follower.start_anew()
-        await self.connect_on(follower, self.nodes[index % 2], follower.cursor)
-
-    @precondition(lambda self: self.has_follower(connected=True))
-    @rule(choice=pick)
-    def drop(self, choice: int) -> None:
-        """A client loses its connection."""
-        self.a_follower(choice, connected=True).disconnected()
-
-    @precondition(lambda self: self.has_follower(connected=True))
-    @rule(choice=pick, index=st.integers(0, 1))
-    def reconnect(self, choice: int, index: int) -> None:
-        """A client loses its connection and comes back at once."""
-        follower = self.a_follower(choice, connected=True)
-        follower.disconnected()
-        self.run(self.resume_on(follower, index))
-
-    @precondition(lambda self: self.has_follower(connected=False))
-    @rule(choice=pick, index=st.integers(0, 1))
-    def resume(self, choice: int, index: int) -> None:
-        """A client comes back, maybe to another node."""
-        self.run(self.resume_on(self.a_follower(choice, connected=False), index))
-
-    @precondition(lambda self: self.has_follower(connected=False))
-    @rule(choice=pick, index=st.integers(0, 1))
-    def poll(self, choice: int, index: int) -> None:
+    @rule(choice=pick, where=index)
+    def poll(self, choice: int, where: int) -> None:
         """A client, which sees that there is nothing more when a poll brings nothing."""
-        follower, node = self.a_follower(choice, connected=False), self.nodes[index]
+        self.poll_to_the_end(self.a_follower(choice, connected=False), where)
+
+    def poll_to_the_end(self, follower: Any, where: int) -> None:
+        """Polls until there is nothing."""
+        if follower is None:
+            return
         if follower.cursor is None:
             follower.start_anew()
         for _ in range(MAX_POLLS):
-            answer = self.run(self.poll_once(follower, node))
-            self.take(follower, answer)
-            if not answer["Msg"] and not answer["Event"]:
+            if not self.run(self.poll_on(follower, self.a_node(where))):
                 break
         else:
             raise AssertionError(f"the polls of {follower.session} do not end")
-        if node not in self.stale:
-            follower.check_complete()
+        self.check_complete(follower)
 
-    @precondition(lambda self: self.rooms and self.has_follower(connected=False))
-    @rule(choice=pick, index=st.integers(0, 1), sends=st.lists(st.tuples(pick, names, listeners), max_size=4))
-    def send_during_a_poll(self, choice: int, index: int, sends: list[tuple[int, str, tuple[int, ...]]]) -> None:
-        """A poll waits while others send; what its node did not hear must come with a later one."""
-        follower, node = self.a_follower(choice, connected=False), self.nodes[index]
-        self.poll(choice, index)
+    @rule(choice=pick, where=index, what=st.lists(quiet, max_size=3), is_lost=st.booleans())
+    def poll_meanwhile(self, choice: int, where: int, what: list[Deed], is_lost: bool) -> None:
+        """Something happens while a poll waits; what its node did not hear of must come with a later one."""
+        follower, node = self.a_follower(choice, connected=False), self.a_node(where)
+        if follower is None:
+            return
+        self.poll_to_the_end(follower, where)
 
-        async def work() -> dict[str, Any]:
-            waiting = asyncio.create_task(self.poll_once(follower, node))
-            # Nothing tells from outside that a poll has begun to wait.
-            while follower.session not in node.hub.sessions and not waiting.done():  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-            await self.send_in_turn(sends)
-            return await waiting
+        async def all_of_it() -> None:
+            for one in what:
+                await self.perform(one)
 
-        self.take(follower, self.run(work()))
+        self.run(self.poll_on(follower, node, is_lost=is_lost, meanwhile=all_of_it))
 
-    async def poll_once(self, follower: Follower, node: InProcess) -> dict[str, Any]:
-        """One poll, and its answer's ``data``."""
-        gateway.node._node = node.node
-        resumed = cursor.parse(follower.cursor) if follower.cursor else None
-        follower.connected(node, None, resumed)
-        response = await answer_poll(Identity(Caller(follower.session, follower.platform), 2**40), resumed)
-        body = json.loads(response.content)
-        assert body["code"] == 0
-        answer: dict[str, Any] = body["data"]
-        return answer
+    # Nodes, sweeps, and what nodes hear
 
-    def take(self, follower: Follower, answer: dict[str, Any]) -> None:
-        """A client checks what a poll brought and keeps its cursor."""
-        follower.absorb(answer["Event"] + answer["Msg"], self.allowed(follower.session, {}))
-        assert len(answer["Cursor"]) <= cursor.MAX_CHARACTERS
-        follower.cursor = answer["Cursor"]
+    @rule(what=st.one_of(sweeps, tellings))
+    def sweep_or_tell(self, what: Deed) -> None:
+        """One node sweeps before its time; or announcements that were held back arrive, in any order, also twice."""
+        self.run(self.perform(what))
+
+    @rule(what=ends, instead=st.booleans(), taking_over=st.none() | index)
+    def end_node(self, what: Deed, instead: bool, taking_over: int | None) -> None:
+        """A node is killed or says goodbye; another one comes up in the midst of everything, or does not; a node takes
+        over whoever is away."""
+        self.run(self.perform(what))
+        if instead and len(self.nodes) < MAX_NODES:
+            self.run(self.start_node())
+        if taking_over is not None:
+            while self.a_follower(0, connected=False) is not None:
+                self.run(self.do_resume(0, taking_over))
+
+    @rule(what=troubles)
+    def trouble(self, what: Deed) -> None:
+        """What nodes hear from each other changes, or how they sweep."""
+        self.run(self.perform(what))
+
+    @rule(seconds=st.sampled_from((0.0005, 0.01, 0.9, 2.5, 4.0, 9.0, 30.0)))
+    def time_passes(self, seconds: float) -> None:
+        """The clock moves; sweeps come in their time."""
+        self.pass_time(seconds)
+
+    @rule(
+        main=st.one_of(returns, sweeps, tellings, says, changes),
+        place=st.sampled_from(PLACES),
+        reads=st.integers(1, 3),
+        inner=quiet,
+    )
+    def meanwhile(self, main: Deed, place: Place, reads: int, inner: Deed) -> None:
+        """Something happens exactly between what a node reads and what it makes of it."""
+        GATES.arm(place, reads, partial(self.perform, inner))
+        self.run(self.perform(main))
+        if not self.was_gate_passed:
+            self.run(self.perform(inner))
