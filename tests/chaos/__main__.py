@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
 from tests.chaos.lanes import Job, work
@@ -37,7 +38,9 @@ def main() -> int:
         for bug in bugs
     ]
     report = Report(options.out)
-    for outcome in work(jobs, options.jobs, options.out):
+    alone = [job for job in jobs if SCENARIOS[job.scenario].is_alone]
+    shared = [job for job in jobs if job not in alone]
+    for outcome in chain(work(shared, options.jobs, options.out), work(alone, 1, options.out)):
         report.add(outcome)
     return report.close()
 

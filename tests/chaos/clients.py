@@ -28,6 +28,8 @@ ELSEWHERE = 0.3
 PAGE_SECONDS = 0.3
 LOOK_SECONDS = 0.05
 PIPE_BYTES = 4096
+REVOKED = 4503
+"""Whoever gets a new token comes back all the same."""
 WIDE_BYTES = 1_048_576
 
 
@@ -53,6 +55,12 @@ class Roamer(Receiver):
             await asyncio.sleep(LOOK_SECONDS)
         async with asyncio.timeout(self.chances.uniform(*self.stays)):
             return await super()._stay(listener)
+
+    def _take_ending(self, listener: Listener, ending: Ending) -> float | None:
+        if self.renews_tokens and ending.bye is not None and ending.bye["Code"] == REVOKED:
+            self.endings.append(ending)
+            return None
+        return super()._take_ending(listener, ending)
 
     def _renews(self, refused: RefusedError) -> bool:
         return super()._renews(refused) or (self.renews_tokens and refused.status == httpx.codes.UNAUTHORIZED)

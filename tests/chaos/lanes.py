@@ -17,10 +17,7 @@ from tests.chaos.planting.table import EXPECTED
 from tests.chaos.run import Verdict, run
 from tests.databases import Postgres
 from tests.faults.site import prepare
-from tests.servers import Server
-
-NO_LAYER = "redis://127.0.0.1:1/0"
-"""To migrate, none is needed."""
+from tests.servers import NO_LAYER, Server
 
 
 class Job(NamedTuple):

@@ -4,7 +4,7 @@ Law: a rule that a run gave no occasion for says nothing; whether it had to is t
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -40,26 +40,41 @@ class Occasion:
     kinds: tuple[str, ...] = ()
     """Of faults that must have been there."""
 
+    def replays_wanted(self, seconds: float) -> int:
+        """Of resumptions that replayed something, for each of ``protocols``."""
+        return int(self.replays_per_second * seconds)
+
 
 def i0(history: History, seconds: float, occasion: Occasion) -> Iterator[str]:
     """Not vacuous: enough was sent, struck and replayed."""
     ok = sum(send.outcome == "ok" for send in history.sends)
-    struck = sum(fault.in_flight > 0 for fault in history.faults)
-    replays = replays_by_protocol(history)
     if ok < occasion.ok_per_second * seconds:
         yield f"only {ok} sends were acknowledged"
+    yield from unstruck(history.faults, history.counts, seconds, occasion)
+    replays = replays_by_protocol(history)
+    for protocol in occasion.protocols:
+        if replays[protocol] < occasion.replays_wanted(seconds):
+            yield f"only {replays[protocol]} resumptions over {protocol} replayed something"
+
+
+def unstruck(faults: Sequence[Fault], counts: Mapping[str, int], seconds: float, occasion: Occasion) -> Iterator[str]:
+    """What has not struck often enough."""
+    struck = sum(fault.in_flight > 0 for fault in faults)
     # One that is half through when the time is over is no want.
     if struck < int(occasion.faults_per_second * seconds):
         yield f"only {struck} faults struck while a send was in flight"
-    for protocol in occasion.protocols:
-        if replays[protocol] < int(occasion.replays_per_second * seconds):
-            yield f"only {replays[protocol]} resumptions over {protocol} replayed something"
     for name, wanted in occasion.counts.items():
-        if history.counts.get(name, 0) < wanted:
-            yield f"{name}: {history.counts.get(name, 0)} times, not {wanted}"
+        if counts.get(name, 0) < wanted:
+            yield f"{name}: {counts.get(name, 0)} times, not {wanted}"
     for kind in occasion.kinds:
-        if not any(fault.kind == kind for fault in history.faults):
+        if not any(fault.kind == kind for fault in faults):
             yield f"the {kind} was never away"
+
+
+def has_replayed_enough(history: History, seconds: float, occasion: Occasion) -> bool:
+    """Whether resumptions have replayed as much as the occasion wants of them."""
+    replays = replays_by_protocol(history)
+    return all(replays[protocol] >= occasion.replays_wanted(seconds) for protocol in occasion.protocols)
 
 
 def replays_by_protocol(history: History) -> Counter[str]:

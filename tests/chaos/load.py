@@ -8,6 +8,7 @@ everything. What a client must not see ends the run.
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ PAUSE_SECONDS: Final = 0.2
 WS_SENDERS: Final = 2
 REPEATS: Final = 0.1
 LONG_SECONDS: Final = 3600
+RECEIVING: Final = 2
+"""The platform of the receivers; that of the senders is another one."""
 FOR_EVER: Final = (3600.0, 3600.0)
 
 
@@ -100,7 +103,7 @@ class Load(Traffic):
         def token() -> str:
             # Without a cursor, a connection that ends loses what comes before the next one.
             seconds = self.shape.token_seconds if self.is_warm else LONG_SECONDS
-            return mint(session, lifetime_seconds=seconds)
+            return mint(session, RECEIVING, lifetime_seconds=seconds, iat=time.time())
 
         roamer = Roamer(session, token, protoc, self.site.urls, first, self._numbers, f"{session} {device}")
         roamer.chances = self._chances()

@@ -20,7 +20,7 @@ from tests.chaos.embedded import EmbeddedSite
 from tests.chaos.ground import Ground
 from tests.chaos.history import Census, Complaint, History
 from tests.chaos.invariants import SWEEP_SECONDS, Violation, violations
-from tests.chaos.limits import i0, i11, i12, i13, untidy
+from tests.chaos.limits import has_replayed_enough, i0, i11, i12, i13, unstruck, untidy
 from tests.chaos.load import Load
 from tests.chaos.planting.apps import BUG
 from tests.chaos.planting.signals import DIRECTORY
@@ -31,13 +31,17 @@ from tests.faults.place import Place
 from tests.faults.site import Site
 
 WARM_UP_SECONDS: Final = 1.5
+MOST_ROUNDS: Final = 3
+"""Of a scenario's faults, where a slow machine or chance had too few of them in the first."""
 CALM_SECONDS: Final = 2.0
 """Of load after the heal."""
+LONGEST_CALM_SECONDS: Final = 20.0
+"""How long it lasts at most, where chance had too few clients resume."""
 DRAIN_SECONDS: Final = 2 * SWEEP_SECONDS + 6
 TIDY_SECONDS: Final = 25.0
 """How long what nobody needs any more may take to be gone: a pool keeps its connections for ten seconds or two times
 that."""
-PRIMING: Final = 40
+PRIMING: Final = 16
 RANGE: Final = "get_conversation_msg_by_range"
 HARNESS: Final = -1
 """In place of a node's number."""
@@ -137,11 +141,19 @@ async def _live(scenario: Scenario, place: Place, chances: random.Random, signal
         async with load:
             began = time.monotonic()
             await load.lasts(WARM_UP_SECONDS)
-            ground.until = time.monotonic() + verdict.seconds
-            await scenario.strike(ground)
+            for _ in range(MOST_ROUNDS):
+                ground.until = time.monotonic() + verdict.seconds
+                await scenario.strike(ground)
+                _count_byes(ground)
+                if not any(unstruck(load.faults, ground.counts, verdict.seconds, scenario.occasion)):
+                    break
             await asyncio.to_thread(place.heal)
             healed = time.monotonic()
             await load.lasts(CALM_SECONDS)
+            while not has_replayed_enough(await load.recorded(), verdict.seconds, scenario.occasion):
+                if time.monotonic() > healed + LONGEST_CALM_SECONDS:
+                    break
+                await load.lasts(1)
             await load.fall_silent()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
@@ -156,14 +168,18 @@ async def _live(scenario: Scenario, place: Place, chances: random.Random, signal
         sampling.cancel()
         await asyncio.gather(sampling, return_exceptions=True)
     ends = [await asyncio.to_thread(_tidied, ground, start.node, start) for start in starts]
-    byes = [bye for receiver in load.receivers for bye in receiver.byes]
-    ground.counts["bye"] = len(byes)
-    ground.counts["tokens expired"] = sum(bye["Code"] == 4002 for bye in byes)
+    _count_byes(ground)
     history.pages, history.stalls, history.samples = load.pages, ground.stalls, ground.samples
     history.censuses = [*starts, *ends]
     history.counts, history.marks = dict(ground.counts), {"began": began, "healed": healed, "drained": drained}
     history.complaints = [*ground.complaints, *_complaints(place)]
     return history
+
+
+def _count_byes(ground: Ground) -> None:
+    byes = [bye for receiver in ground.load.receivers for bye in receiver.byes]
+    ground.counts["bye"] = len(byes)
+    ground.counts["tokens expired"] = sum(bye["Code"] == 4002 for bye in byes)
 
 
 async def _prime(place: Place) -> None:
@@ -174,7 +190,7 @@ async def _prime(place: Place) -> None:
             room = await api.conversation(session)
             message = {"conversation_id": room, "type": 0, "status": 0, "content": ""}
             everything = {"conversation_id": room, "start_msg_id": "", "end_msg_id": ""}
-            for _ in range(4):
+            for _ in range(2):
                 # Some of it may be refused: in some scenarios transactions sleep.
                 await asyncio.gather(
                     *(api.inner("send_msg", **message) for _ in range(PRIMING)),

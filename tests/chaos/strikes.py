@@ -7,11 +7,13 @@ time or several.
 import asyncio
 import time
 
+import httpx
 import redis
 
 from tests.chaos.clients import Statue
 from tests.chaos.ground import Ground
 from tests.chaos.history import Complaint, FaultKind
+from tests.chaos.load import RECEIVING
 from tests.clients import Protoc, fresh, mint
 from tests.faults.proxy import Cut, Way
 
@@ -25,6 +27,8 @@ FLOOD_MESSAGES = 100
 FLOOD_CONTENT = "." * 60_000
 FLOOD_AT_ONCE = 5
 FLOOD_SECONDS = 0.2
+REVOKED_SECONDS = 2.0
+"""Within which a revocation holds everywhere, also on a node that is loaded."""
 
 
 async def worker_killed(ground: Ground, number: int | None = None) -> None:
@@ -186,7 +190,7 @@ async def crowd_returns(ground: Ground) -> None:
         for door in ground.place.doors:
             ground.counts["clients reset"] += door.reset()
         cut = ground.now
-        await ground.load.comes_true(lambda: all(one.now is not None and one.now.opened > cut for one in crowd))
+        await ground.load.comes_true(lambda: all(one.is_back_since(cut) for one in crowd))
     ground.counts["crowd returned"] += 1
 
 
@@ -211,6 +215,26 @@ async def tokens_refreshed(ground: Ground) -> None:
     for receiver in ground.load.receivers:
         if receiver.protoc == "ws" and ground.chances.random() < 0.5:
             ground.counts["tokens refreshed"] += await receiver.refresh()
+
+
+async def session_revoked(ground: Ground) -> None:
+    """All connections of one session's devices end, on every node; what it had opens nothing, what it gets does."""
+    load = ground.load
+    session = ground.chances.choice(load.receivers).session
+    token = mint(session, RECEIVING, iat=time.time())
+    before = {one: one.now.number for one in load.receivers if one.session == session and one.now is not None}
+    async with load.fault(f"{session} revoked"):
+        (await ground.chances.choice(load.apis).inner("revoke_token", session=session, platform=RECEIVING)).succeeded()
+        await ground.lasts(REVOKED_SECONDS)
+    ground.counts["sessions revoked"] += 1
+    ground.counts["connections revoked"] += len(before)
+    for receiver, number in before.items():
+        if receiver.now is not None and receiver.now.number == number:
+            ground.complaints.append(Complaint(receiver.now.node, f"{receiver.name} lives on with a revoked token"))
+    for number, api in enumerate(load.apis):
+        answer = await load.within(api.public("get_joined_conversation", token=token))
+        if answer.status != httpx.codes.UNAUTHORIZED:
+            ground.complaints.append(Complaint(number, f"a revoked token was answered with {answer.status}"))
 
 
 async def readers_stall(ground: Ground) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.db import connection
@@ -17,8 +18,8 @@ from gateway import entrance, sweep
 from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.transports import poll, sse
-from messaging import append, append_sql, history, ledger
-from messaging.append_sql import PostgresStatements
+from messaging import append, append_postgres, history, ledger
+from messaging.append_postgres import PostgresStatements
 from messaging.message import Committed, MessagesCommitted, Outcome, Receipt
 from quickim.errors import OutcomeUnknown
 
@@ -53,12 +54,11 @@ def _acknowledge_before_commit() -> None:
 def _number_without_the_lock() -> None:
     """Seq comes from a counter that every transaction advances at once; no row is locked while it is given."""
 
-    def lock_heads(self: Any, ids: set[str]) -> dict[str, Any]:
-        rows = append_sql._query(
-            f"SELECT {append_sql._HEAD_COLUMNS} FROM conversations_conversation WHERE public_id::text = ANY(%s)",
-            [list(ids)],
-        )
-        return {str(row[0]): append_sql._head(str(row[0]), row, locked=True) for row in rows}
+    def read(self: Any, drafts: Any) -> Any:
+        ground = original_read(self, drafts)
+        for head in ground.heads.values():
+            head.locked = True
+        return ground
 
     def place(self: Any, draft: Any, head: Any, now: int, nudge: int) -> Any:
         with connection.cursor() as cursor:
@@ -69,7 +69,9 @@ def _number_without_the_lock() -> None:
         time.sleep(0.05 if head.last_seq % 7 == 0 else 0)
         return original(self, draft, head, now, nudge)
 
-    put(PostgresStatements, "lock_heads", lock_heads)
+    lock: bytes = append_postgres._LOCK
+    put(append_postgres, "_LOCK", lock.replace(b" FOR NO KEY UPDATE SKIP LOCKED", b""))
+    original_read = put(PostgresStatements, "read", read)
     original = put(append._Plan, "_place", place)
 
 
@@ -86,13 +88,17 @@ def _tick_by_own_clock() -> None:
 def _forget_repeats() -> None:
     """A client_msg_id is neither looked up nor unique."""
 
+    def read(self: Any, drafts: Any) -> Any:
+        return replace(original_read(self, drafts), known={})
+
     def decide(self: Any, *args: Any) -> Outcome:
         self.new.clear()
         outcome: Outcome = original(self, *args)
         return outcome
 
     original = put(append._Plan, "decide", decide)
-    put(PostgresStatements, "known_repeats", lambda self, keys: {})
+    original_read = PostgresStatements.read
+    put(PostgresStatements, "read", read)
     with connection.cursor() as cursor:
         cursor.execute("DROP INDEX IF EXISTS message_client_msg_id_once")
     connection.close()
@@ -128,9 +134,9 @@ def _read_before_registering() -> None:
     """What is committed between the look into the database and the registration with the hub is nobody's."""
     heads: dict[Any, dict[int, int]] = {}
 
-    async def enter(connection: Any, identity: Any, loaded: Any, cursor: Any) -> None:
+    async def enter(*arguments: Any) -> None:
         await asyncio.sleep(0.1)
-        await original_enter(connection, identity, loaded, cursor)
+        await original_enter(*arguments)
 
     def attach(self: Any, connection: Any, load: Any) -> bool:
         heads[connection] = {seat.number: seat.last_seq for seat in load.seats}
@@ -190,8 +196,8 @@ def _endless_outbox() -> None:
 def _poll_position_on_send() -> None:
     """A poll goes on where the last answer ended, whether that arrived or not."""
 
-    async def answer(identity: Any, cursor: Any) -> Any:
-        return await original(identity, poll._pollers.resume(identity) or cursor)
+    async def answer(identity: Any, cursor: Any, *more: Any) -> Any:
+        return await original(identity, poll._pollers.resume(identity) or cursor, *more)
 
     original = put(gateway.api, "answer_poll", answer)
 
