@@ -20,12 +20,17 @@ import uvloop
 
 from bench import (
     deliveries_ws,
+    desk,
     idle_memory,
     reads_postgres,
     report,
     sends_http,
+    sends_latency,
+    sends_members,
     sends_postgres,
     sends_ws,
+    slow_clients,
+    tracing,
     workers_deliveries,
     workers_idle,
 )
@@ -44,10 +49,15 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "sends_http": Benchmark(sends_http.QUESTION, sends_http.run),
     "sends_ws": Benchmark(sends_ws.QUESTION, sends_ws.run),
+    "sends_members": Benchmark(sends_members.QUESTION, sends_members.run),
+    "sends_latency": Benchmark(sends_latency.QUESTION, sends_latency.run),
     "deliveries_ws": Benchmark(deliveries_ws.QUESTION, deliveries_ws.run),
     "idle_memory": Benchmark(idle_memory.QUESTION, idle_memory.run),
     "reads_postgres": Benchmark(reads_postgres.QUESTION, reads_postgres.run),
     "sends_postgres": Benchmark(sends_postgres.QUESTION, sends_postgres.run),
+    "desk": Benchmark(desk.QUESTION, desk.run),
+    "slow_clients": Benchmark(slow_clients.QUESTION, slow_clients.run),
+    "tracing": Benchmark(tracing.QUESTION, tracing.run),
     "workers_idle": Benchmark(workers_idle.QUESTION, workers_idle.run),
     "workers_deliveries": Benchmark(workers_deliveries.QUESTION, workers_deliveries.run),
 }
@@ -61,7 +71,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (default %(default)s)")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for one benchmark (default %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("var/bench"), help="where the report goes (%(default)s)")
-    parser.add_argument("--messages", type=int, default=1_000_000, help="largest table of reads_postgres (%(default)s)")
+    parser.add_argument(
+        "--messages", type=int, default=1_000_000, help="largest table of reads_postgres, desk (%(default)s)"
+    )
     parser.add_argument("--connections", type=int, default=10_000, help="WebSockets of workers_* (%(default)s)")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in BENCHMARKS]:

@@ -38,10 +38,13 @@ class Cost:
     backing: dict[str, float] = field(default_factory=dict)
 
     def rates(self, count: int, unit: str) -> dict[str, float]:
-        """``count`` things done in the round, per second of the wall clock and of the server's CPU."""
+        """``count`` things done in the round, per second of the wall clock, of the server's CPU, and of its and the
+        backing's CPU together."""
+        behind = sum(self.backing.values())
         return {
             f"{unit}/s": count / self.wall,
             f"{unit} per server CPU-s": count / self.server,
+            f"{unit} per CPU-s of all": count / (self.server + behind),
             "server CPU %": 100 * self.server / self.wall,
             "generator CPU %": 100 * self.generator / self.wall,
             **{f"{name} CPU %": 100 * seconds / self.wall for name, seconds in self.backing.items()},

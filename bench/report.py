@@ -35,10 +35,12 @@ def section(result: Result) -> str:
     heading = f"## {result.name}: {result.question}"
     if result.failure:
         return f"{heading}\n\nFailed, no figures:\n\n```\n{result.failure}\n```"
-    columns = list(result.cases[0].medians())
+    # Cases may have columns of their own, such as the CPU of what stands behind the server.
+    columns = max((list(case.medians()) for case in result.cases), key=len)
     rows = [["", columns[0], "least … greatest", *columns[1:]]]
     for case in result.cases:
-        first, *others = (_figure(value) for value in case.medians().values())
+        medians = case.medians()
+        first, *others = (_figure(medians[column]) if column in medians else "" for column in columns)
         rows.append([case.label, first, " … ".join(_figure(value) for value in case.spread()), *others])
     return f"{heading}\n\n{_table(rows)}"
 

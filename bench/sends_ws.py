@@ -1,24 +1,29 @@
-"""Durable sends over WebSocket: 1, 8 and 64 connections, each with one ``send_msg`` call in flight.
+"""Durable sends over WebSocket: 1 to 256 connections, each with one ``send_msg`` call in flight.
 
 Every session is alone in a conversation of its own, so a send costs one answer and one push, of the message
-to its sender's own connection, and no fan-out. All 64 connections stay open in every round; only some of them
+to its sender's own connection, and no fan-out. All connections stay open in every round; only some of them
 send.
 """
 
 from bench.load.senders import websocket_call, websocket_sender
 from bench.load.streams import MemberStream, Tally, connect
 from bench.plan import Case, Plan
-from bench.stage import WARM_UP_SECONDS, send_figures, stage
+from bench.sends_stage import BACK_ENDS, stage_on
+from bench.stage import WARM_UP_SECONDS, send_figures
 
 QUESTION = "How many durable sends a second over WebSocket (send_msg calls, 300 bytes, a conversation each)?"
 
-_CONNECTIONS = (1, 8, 64)
+_CONNECTIONS = (1, 8, 64, 256)
 
 
 async def run(plan: Plan) -> list[Case]:
-    """One case for each number of senders; their rounds take turns, so a drift meets all."""
-    cases = {count: Case(f"{count} connection{'s' * (count > 1)}") for count in _CONNECTIONS}
-    async with stage(plan) as on:
+    """One case for each back end and number of senders; their rounds take turns, so a drift meets all."""
+    return [case for back_end in BACK_ENDS for case in await _on(back_end, plan)]
+
+
+async def _on(back_end: str, plan: Plan) -> list[Case]:
+    cases = {count: Case(f"{back_end}, {count} connection{'s' * (count > 1)}") for count in _CONNECTIONS}
+    async with stage_on(back_end, plan) as on:
         sessions = [f"sender-{number}" for number in range(max(_CONNECTIONS))]
         tokens = await on.population.tokens(sessions)
         conversations = [await on.population.conversation([session]) for session in sessions]

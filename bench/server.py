@@ -83,6 +83,8 @@ def _environment(port: int, data_dir: Path) -> dict[str, str]:
         "QUICKIM_BIND": f"127.0.0.1:{port}",
         "QUICKIM_DATA_DIR": str(data_dir),
         "QUICKIM_SEND_RATE": "off",
+        "QUICKIM_CALL_RATE": "off",
+        "QUICKIM_HANDSHAKE_RATE": "off",
         "QUICKIM_FRAME_RATE": "off",
     }
 

@@ -38,6 +38,12 @@ class Clock:
     delays: "array[float]" = field(default_factory=lambda: array("d"))
     chunks: dict[bytes, tuple[_Place, ...]] = field(default_factory=dict)
 
+    def delivered(self, number: int, now: float) -> None:
+        """A member has message ``number``."""
+        sent_at = self.sent_at.get(number)
+        if sent_at is not None:
+            self.delays.append(now - sent_at)
+
     def percentile_ms(self, percent: float) -> float:
         """Of the delays since they were last cleared."""
         ordered = sorted(self.delays)
@@ -83,9 +89,7 @@ class WideStream(MemberStream):
         if seq != before + 1:
             raise BenchmarkError(f"Seq {seq} was pushed after {before}")
         self._seqs[conversation] = seq
-        sent_at = self._clock.sent_at.get(number)
-        if sent_at is not None:
-            self._clock.delays.append(time.perf_counter() - sent_at)
+        self._clock.delivered(number, time.perf_counter())
         self._tally.add(1)
 
     def _control_received(self, opcode: int, payload: bytes) -> None:
