@@ -16,6 +16,7 @@ WORKDIR /app
 COPY --from=build /venv /venv
 # Root's, so that the server cannot change its own code.
 COPY . .
+RUN /venv/bin/python -m compileall -q .
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 import httpx
 
+from tests.clients.protocols import PLAIN
 from tests.clients.tokens import JWT_KEYS
 from tests.databases import DidNotStartError, Postgres, Valkey, free_port, holds_within
 
@@ -25,17 +26,25 @@ Flavour = Literal["embedded", "daphne", "cluster", "nodes", "workers", "daphne n
 """embedded: uvicorn, SQLite, in-memory layer. daphne: runserver on these. The others: PostgreSQL and Valkey, with one
 process (cluster), with two nodes (nodes; daphne nodes) or with two workers behind one port (workers)."""
 
-EVERYWHERE: Final[tuple[Flavour, ...]] = ("embedded", "daphne", "nodes", "workers")
-"""Where a scenario of delivery runs: ``nodes`` is ``cluster`` twice. Some run on ``daphne nodes`` as well."""
+EVERYWHERE: Final[tuple[Flavour, ...]] = ("embedded", "nodes", "workers")
+"""Where a scenario of delivery runs: ``nodes`` is ``cluster`` twice. Some run on daphne as well."""
+
+ANYWHERE: Final[tuple[Flavour, ...]] = ("embedded",)
+"""Where a case runs that no back end and no topology can change: the answer is found before either is asked."""
 
 SETTINGS: Final[Mapping[str, str]] = {
     "QUICKIM_SEND_RATE": "off",
+    "QUICKIM_CALL_RATE": "off",
+    "QUICKIM_HANDSHAKE_RATE": "off",
     "QUICKIM_FRAME_RATE": "off",
     # A poll that finds nothing is an exact "now" for its poller: short, so that tests connect quickly.
     "QUICKIM_POLL_WAIT_SECONDS": "1",
     "QUICKIM_JWT_KEYS": ",".join(f"{kid}:{key}" for kid, key in JWT_KEYS.items()),
 }
 
+
+NO_LAYER: Final = "redis://127.0.0.1:1/0"
+"""To migrate, none is needed."""
 
 MAX_SHARED: Final = 12
 """Shared servers that run at a time. Idle ones sweep too: all that a run ever needs would leave it little CPU."""
@@ -90,7 +99,7 @@ class Server:
         arguments = ["serve"]
         if self.flavour in ("daphne", "daphne nodes"):
             arguments = ["runserver", "--noreload", address]
-        if self.flavour != "embedded" and not is_migrated:
+        if self.flavour == "daphne" and not is_migrated:
             self.manage("migrate", "--noinput")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -107,7 +116,7 @@ class Server:
 
     def _wait_until_ready(self, seconds: float) -> None:
         assert self._process is not None
-        with httpx.Client(trust_env=False, timeout=5.0) as http:
+        with httpx.Client(trust_env=False, verify=PLAIN, timeout=5.0) as http:
 
             def is_ready() -> bool:
                 assert self._process is not None
@@ -219,6 +228,8 @@ class Fleet:
         self._running: list[Server] = []
         self._valkeys: list[Valkey] = []
         self._postgres: Postgres | None = None
+        self._migrated = ""
+        """The url of the database that each server gets a copy of."""
 
     def shared(self, flavour: Flavour = "embedded", **settings: str) -> Server:
         """The running server of this flavour and these settings; the first who asks for it starts it."""
@@ -262,10 +273,16 @@ class Fleet:
     def _cluster(self) -> dict[str, str]:
         if self._postgres is None:
             self._postgres = Postgres().start()
+            self._migrated = self._postgres.new_database()
+            addresses = {"QUICKIM_DATABASE_URL": self._migrated, "QUICKIM_REDIS_URL": NO_LAYER}
+            Server(self.home / "migrating", "cluster", addresses).manage("migrate", "--noinput")
         # A Valkey for each: publishing knows no database numbers, two clusters on one would hear each other.
         valkey = Valkey()
         self._valkeys.append(valkey)
-        return {"QUICKIM_DATABASE_URL": self._postgres.new_database(), "QUICKIM_REDIS_URL": valkey.start()}
+        return {
+            "QUICKIM_DATABASE_URL": self._postgres.new_database(self._migrated),
+            "QUICKIM_REDIS_URL": valkey.start(),
+        }
 
     def _mark(self, server: Server) -> None:
         self.marks.setdefault(server, server.log_size())

@@ -21,7 +21,7 @@ from messaging import msgid
 
 pytestmark = pytest.mark.asyncio
 
-STOP = Farewell(4503, "token revoked", reconnect=False)
+STOP = Farewell(4504, "replaced by a newer login", reconnect=False)
 IDS = [msgid.encode(msgid.tick_at(1_767_225_600_000_000) + count, 5) for count in range(10)]
 
 Script = Callable[[ServerConnection], Awaitable[None]]
@@ -91,13 +91,13 @@ async def test_it_resumes_by_the_last_msgid_and_drops_repeats() -> None:
     script = ScriptedServer(first, second)
     async with script.running() as url:
         follower, out = a_tail(url)
-        with pytest.raises(CommandError, match=r"4503, token revoked"):
+        with pytest.raises(CommandError, match=r"4504, replaced by a newer login"):
             await follower.follow()
     assert script.since == [None, IDS[1]]
     assert script.sessions == ["alice", "alice"]
     contents = [item["Content"] for item in printed(out) if "MsgId" in item]
     assert contents == ["message 0", "message 1", "message 2"]
-    assert [item["Code"] for item in printed(out) if item.get("Event") == "bye"] == [1012, 4503]
+    assert [item["Code"] for item in printed(out) if item.get("Event") == "bye"] == [1012, 4504]
 
 
 async def test_it_waits_at_least_as_long_as_the_server_asks() -> None:

@@ -21,6 +21,8 @@ from tests.servers import ROOT
 
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+ON_DEMAND = {name for name, service in SERVICES.items() if "profiles" in service}
+"""Those that only a profile brings up."""
 INNERMOST = re.compile(r"\$\{(\w+):-([^${}]*)\}")
 
 
@@ -69,7 +71,9 @@ def test_nothing_has_to_be_set_and_no_secret_stands_in_it() -> None:
 
 
 def test_only_nginx_is_published_and_only_to_this_machine() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"nginx"}
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"nginx", *ON_DEMAND}
+    for name in ON_DEMAND:
+        assert all(filled_in(port, {}).startswith("127.0.0.1:") for port in SERVICES[name]["ports"])
     assert [filled_in(port, {}) for port in SERVICES["nginx"]["ports"]] == ["127.0.0.1:8088:80"]
     assert [filled_in(port, {"PUBLISH": "80"}) for port in SERVICES["nginx"]["ports"]] == ["80:80"]
 
@@ -78,7 +82,8 @@ def test_nobody_reaches_what_is_not_his() -> None:
     reach = {name: set(service.get("networks", [])) for name, service in SERVICES.items()}
     assert reach["postgres"] == reach["valkey"] == reach["migrate"] == {"back"}
     assert reach["nginx"] == {"proxy"}
-    assert reach["quickim"] == {"back", "proxy", "product"}
+    assert reach["quickim"] == {"back", "proxy", "product", "tracing"}
+    assert reach["jaeger"] == {"tracing"}
     assert SERVICES["secrets"]["network_mode"] == "none"
     assert FILE["networks"]["back"]["internal"] is True
     assert FILE["networks"]["product"]["internal"] is True
@@ -113,6 +118,8 @@ def test_every_lasting_service_is_watched_and_comes_back() -> None:
         service = SERVICES[name]
         assert service["restart"] == "unless-stopped", name
         check = service["healthcheck"]
+        if name in ON_DEMAND:
+            continue
         assert check["test"][0] == "CMD", name
         assert seconds(check["timeout"]) <= seconds(check["interval"]), name
     for name in ("secrets", "migrate"):
@@ -185,3 +192,11 @@ def test_the_password_is_made_once_and_only_its_readers_can_read_it(tmp_path: Pa
     assert SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == "/secrets/password"
     assert "chown 10001:10001 pgpass.new" in SERVICES["secrets"]["command"][0]
     assert "USER 10001:10001" in (ROOT / "Dockerfile").read_text()
+
+
+def test_traces_are_looked_at_on_demand_only() -> None:
+    assert {"jaeger"} == ON_DEMAND
+    assert SERVICES["jaeger"]["profiles"] == ["tracing"]
+    assert all("jaeger" not in service.get("depends_on", {}) for service in SERVICES.values())
+    # Of .env, or off: what stands in `environment` would go before it.
+    assert not any(name.startswith("OTEL_") for name in environment("quickim"))
