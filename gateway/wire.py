@@ -18,6 +18,9 @@ SSE_KEEP_ALIVE = b": keep-alive\n\n"
 SSE_OPENING = b": quickim\nretry: 3000\n\n"
 REDACTIONS = 1 << 62
 """Added to a conversation's number where notices are counted: those of its redactions, by the redaction's number."""
+_LINE_ENDS = {character: f"\\u{character:04x}" for character in (0x85, 0x2028, 0x2029)}
+"""Of Unicode, but not of event streams: parsers that split text by str.splitlines() take them for such. In JSON they
+stand inside strings only, where they may be written so."""
 MAX_REASON_BYTES = 123
 """Of a WebSocket close frame (RFC 6455, 5.5)."""
 
@@ -75,7 +78,10 @@ class Frame:
     def sse(self) -> bytes:
         """One server-sent event; a message's id is its MsgId, a notice has none."""
         if self._sse is None:
-            self._sse = sse_encode_event(self.event, self.body.decode(), event_id=self.msg_id or None).encode()
+            data = self.body.decode()
+            if not data.isascii():
+                data = data.translate(_LINE_ENDS)
+            self._sse = sse_encode_event(self.event, data, event_id=self.msg_id or None).encode()
         return self._sse
 
 

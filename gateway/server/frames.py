@@ -7,7 +7,9 @@ deflate must be off, and the application uses it for text frames only.
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 LINGER_SECONDS = 5.0
 """How long one who answers no ping has to take what was written before."""
@@ -49,8 +51,31 @@ class Frames:
         self._protocol.transport.abort()
 
 
+class Conversation(ServerProtocol):
+    """RFC 6455, with its 5.4 to the letter: a close may come amid the pieces of a message, and is no error then."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take one frame."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class FramesProtocol(WebSocketsSansIOProtocol):
     """See the module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = Conversation(max_size=self.config.ws_max_size, logger=self.logger)
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole. Text that is none ends the connection, which is the client's fault and no crash."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames):
+            self.frames = []
+            self.conn.fail(CloseCode.INVALID_DATA, "invalid UTF-8")
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
 
     def keepalive_timeout(self) -> None:
         """Who answers no ping may not read, either: what waits for him would keep the connection for ever."""
@@ -62,3 +87,13 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.handshake_initiated and not self.close_sent:
             cast(dict[str, Any], self.scope["extensions"])["quickim.frames"] = Frames(self)
+
+
+def _is_utf8(pieces: list[bytes]) -> bool:
+    if all(piece.isascii() for piece in pieces):
+        return True
+    try:
+        b"".join(pieces).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

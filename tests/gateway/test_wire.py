@@ -106,6 +106,15 @@ def test_a_notice_counts_those_whom_it_does_not_name() -> None:
     assert notice(is_archived=True)["IsArchive"] is True
 
 
+def test_no_line_of_an_event_ends_where_only_unicode_ends_it() -> None:
+    content = "one\x85two\u2028three\u2029four é"
+    frame = a_frame(content)
+    (event,) = EventStreamParser().feed(frame.sse)
+    assert len(event.data.decode().splitlines()) == 1
+    assert json.loads(event.data)["Content"] == content
+    assert "é" in event.data.decode()
+
+
 def test_reset_is_a_notice() -> None:
     assert json.loads(reset_notice().body) == {"Event": "reset"}
     assert reset_notice().sse == b'event: reset\ndata: {"Event":"reset"}\n\n'
