@@ -11,16 +11,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "quickim.settings")
 django_application = get_asgi_application()
 
 # Only now: these import models, which need the apps that the line above has set up.
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
-
 from gateway.node import drain_node, ensure_node  # noqa: E402
 from gateway.transports.websocket import NotifyConsumer, RefusedPath  # noqa: E402
 from quickim.measured import Measured  # noqa: E402
 from quickim.observability import tracing  # noqa: E402
 from quickim.rest.edge import Application, Edge, Receive, Scope, Send  # noqa: E402
 from quickim.rest.slots import Slots  # noqa: E402
+from quickim.static_files import StaticFiles  # noqa: E402
 
-_http = Measured(Edge(Slots(cast(Application, ASGIStaticFilesHandler(django_application)))))
+_http = Measured(Edge(Slots(cast(Application, StaticFiles(django_application)))))
 _router = ProtocolTypeRouter(
     {
         "http": _http,

@@ -181,7 +181,8 @@ def _responses(configuration: Configuration) -> dict[str, Any]:
     responses.add(
         200,
         "",
-        {"type": "string", "description": "Server-sent events, as the WHATWG HTML standard has them."},
+        # Neither text nor JSON: there is no schema that a stream could be held against.
+        {"description": "Server-sent events, as the WHATWG HTML standard has them."},
         {"stream": stream},
         media_type="text/event-stream",
     )

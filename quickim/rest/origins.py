@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 
 Headers = list[tuple[bytes, bytes]]
 
+_HEADERS = "Authorization, Content-Type, Last-Event-ID, X-Request-Id, traceparent"
 _PREFLIGHT_SECONDS = "600"
 _VARY = (b"vary", b"Origin")
 _EXPOSED = (b"access-control-expose-headers", b"X-Request-Id, Retry-After")
@@ -55,6 +56,6 @@ def preflight(extra: Headers) -> HttpResponseBase:
         response[name.decode()] = value.decode("latin-1")
     if "Access-Control-Allow-Origin" in response:
         response["Access-Control-Allow-Methods"] = "GET, POST"
-        response["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID, X-Request-Id"
+        response["Access-Control-Allow-Headers"] = _HEADERS
         response["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
     return response
