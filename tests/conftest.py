@@ -1,6 +1,7 @@
 """Fixtures for all tests that talk to a real server, and its log beside the failure it belongs to."""
 
 import logging
+import signal
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
@@ -12,6 +13,9 @@ _SHOWN_LOG_CHARACTERS = 6000
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers these fixtures read, and quiets a client that logs a line for each request."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what is to run in the background; the processes that tests interrupt would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config.addinivalue_line("markers", "settings(**environment): environment variables of the server that `server` is")
     config.addinivalue_line("markers", "slow: takes longer than ten seconds by its nature")
