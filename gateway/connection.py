@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gateway.cursor import Cursor
-from gateway.wire import TOO_SLOW, Farewell, Frame
+from gateway.wire import TOO_SLOW, Bundle, Farewell, Frame
 from quickim.observability import metrics
 from quickim.rest.callers import Caller
 
@@ -100,6 +100,19 @@ class Connection:
             self._not_given(frame)
             return
         self.push(frame)
+
+    def push_all(self, bundle: Bundle) -> None:
+        """``push`` for each of them."""
+        for frame in bundle.frames:
+            self.push(frame)
+
+    def deliver_all(self, bundle: Bundle) -> None:
+        """``deliver`` for each of them."""
+        if self.ended or self.floors or self.behind:
+            for frame in bundle.frames:
+                self.deliver(frame)
+        else:
+            self.push_all(bundle)
 
     def level(self) -> None:
         """A replay brought everything that was missing."""

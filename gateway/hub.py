@@ -201,15 +201,20 @@ class Hub:
     def receive(self, committed: Iterable[Committed]) -> None:
         """Messages were committed, here or on another node."""
         now = time.monotonic()
+        rooms: dict[Room, None] = {}
         for item in committed:
             message, version = item.message, item.version
             self.journal.message(message.number, message.seq, version, now)
             room = self.rooms.get(message.number)
             if room is None or message.seq <= room.delivered:
                 continue
+            if version > room.announced_version and room in rooms:
+                self.advance(room)  # to those who were members until now
             room.announced_version = max(room.announced_version, version)
             room.announced_seq = max(room.announced_seq, message.seq)
             room.keep(self.redactions.current(message_frame(message)))
+            rooms[room] = None
+        for room in rooms:
             self.advance(room)
 
     def advance(self, room: Room) -> None:
@@ -219,14 +224,10 @@ class Hub:
         if room.is_stale:
             self.repairs.soon(room)
             return
-        while (frame := room.waiting.get(room.delivered + 1)) is not None:
-            if msgid.tick_of(frame.msg_id) > self.watermark + MAX_AHEAD_TICKS:
-                self._held.add(room)
-                return
-            del room.waiting[frame.seq]
-            room.delivered, room.delivered_msg_id = frame.seq, frame.msg_id
-            room.hand_out(frame)
-        if not room.has_gap:
+        room.hand_out(room.take_due(self.watermark + MAX_AHEAD_TICKS))
+        if room.delivered + 1 in room.waiting:
+            self._held.add(room)
+        elif not room.has_gap:
             room.waiting.clear()
             room.cancel_gap_timer()
         elif room.gap_timer is None and room.repair is None:

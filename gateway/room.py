@@ -1,12 +1,14 @@
 """A conversation as one node sees it: who of its members is connected here and what they were given. Pure."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.connection import Connection
 from gateway.measures import count_delivery
 from gateway.traces import hand_out
-from gateway.wire import Frame
+from gateway.wire import Bundle, Frame
+from messaging import msgid
 
 MAX_WAITING_FRAMES = 1_000
 """Frames kept behind a hole or a reload; beyond that they are fetched again from the database."""
@@ -36,6 +38,13 @@ class Audience(dict[Connection, None]):
         for connection in self:
             connection.deliver(frame)
         count_delivery(self.by_protocol, frame)
+
+    def deliver_all(self, bundle: Bundle) -> None:
+        """Live messages in a row, to each of them."""
+        for connection in self:
+            connection.deliver_all(bundle)
+        for frame in bundle.frames:
+            count_delivery(self.by_protocol, frame)
 
 
 @dataclass(slots=True)
@@ -99,12 +108,26 @@ class Room:
         if len(self.waiting) < MAX_WAITING_FRAMES:
             self.waiting[frame.seq] = frame
 
-    def hand_out(self, frame: Frame) -> None:
-        """Give ``frame`` to everybody here."""
-        if frame.trace is not None:
-            hand_out(self, frame, frame.trace)
+    def take_due(self, max_tick: int) -> list[Frame]:
+        """What follows ``delivered`` without a gap, and counts as delivered from now on; up to the first message above
+        ``max_tick``, which keeps waiting."""
+        due: list[Frame] = []
+        while (frame := self.waiting.get(self.delivered + 1)) is not None and msgid.tick_of(frame.msg_id) <= max_tick:
+            del self.waiting[frame.seq]
+            self.delivered, self.delivered_msg_id = frame.seq, frame.msg_id
+            due.append(frame)
+        return due
+
+    def hand_out(self, frames: Sequence[Frame]) -> None:
+        """Give ``frames``, which follow each other by Seq, to everybody here."""
+        if len(frames) > 1 and all(frame.trace is None for frame in frames):
+            self.audience.deliver_all(Bundle(frames))
             return
-        self.audience.deliver(frame)
+        for frame in frames:
+            if frame.trace is not None:
+                hand_out(self, frame, frame.trace)
+            else:
+                self.audience.deliver(frame)
 
     def drop_delivered(self) -> None:
         """Forget what waits no longer."""

@@ -85,6 +85,31 @@ class Frame:
         return self._sse
 
 
+class Bundle:
+    """Several messages of one conversation in a row, for whoever gets them all: one write instead of many."""
+
+    __slots__ = ("_sse", "_websocket", "frames")
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.frames = frames
+        self._websocket: bytes | None = None
+        self._sse: bytes | None = None
+
+    @property
+    def websocket(self) -> bytes:
+        """Their WebSocket frames."""
+        if self._websocket is None:
+            self._websocket = b"".join([frame.websocket for frame in self.frames])
+        return self._websocket
+
+    @property
+    def sse(self) -> bytes:
+        """Their server-sent events."""
+        if self._sse is None:
+            self._sse = b"".join([frame.sse for frame in self.frames])
+        return self._sse
+
+
 def websocket_frame(payload: bytes) -> bytes:
     """``payload`` as one final, unmasked text frame."""
     size = len(payload)

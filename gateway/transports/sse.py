@@ -17,7 +17,7 @@ from gateway.claims import Identity
 from gateway.connection import Connection, Outbox
 from gateway.cursor import Cursor
 from gateway.resume import SessionLoad
-from gateway.wire import SSE_KEEP_ALIVE, SSE_OPENING, TOO_SLOW, Farewell, Frame
+from gateway.wire import SSE_KEEP_ALIVE, SSE_OPENING, TOO_SLOW, Bundle, Farewell, Frame
 from quickim.errors import QuickimError
 from quickim.rest.addresses import Visitor, visitor_of
 from quickim.rest.answers import known_error
@@ -40,6 +40,11 @@ class SseConnection(Connection):
     def push(self, frame: Frame) -> None:
         """See Connection."""
         self.outbox.put(frame.sse)
+        self.watch_outbox()
+
+    def push_all(self, bundle: Bundle) -> None:
+        """See Connection."""
+        self.outbox.put(bundle.sse)
         self.watch_outbox()
 
     @property

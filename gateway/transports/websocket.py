@@ -19,7 +19,7 @@ from gateway import entrance
 from gateway.calls import Calls
 from gateway.claims import Identity
 from gateway.connection import Connection
-from gateway.wire import BAD_REQUEST, FRAME_TOO_LARGE, MAX_REASON_BYTES, TOO_MANY_FRAMES, Farewell, Frame
+from gateway.wire import BAD_REQUEST, FRAME_TOO_LARGE, MAX_REASON_BYTES, TOO_MANY_FRAMES, Bundle, Farewell, Frame
 from quickim.errors import InvalidParameter, QuickimError, UnknownInterface, UnsupportedDriver
 from quickim.observability.logs import request_id, request_id_of
 from quickim.rest.addresses import Visitor, visitor_of
@@ -77,6 +77,13 @@ class WebSocketConnection(Connection):
     def push(self, frame: Frame) -> None:
         """See Connection."""
         if self.closing is None and self._write(frame) > self.outbox_bytes:
+            self.watch_outbox()
+
+    def push_all(self, bundle: Bundle) -> None:
+        """See Connection."""
+        if self._writer is None:
+            super().push_all(bundle)
+        elif self.closing is None and self._writer.write(bundle.websocket) > self.outbox_bytes:
             self.watch_outbox()
 
     @property

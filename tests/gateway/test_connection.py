@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.connection import GRACE_SECONDS, HARD_FACTOR, Outbox
-from gateway.wire import REPLACED, TOKEN_EXPIRED, TOO_SLOW, Frame
+from gateway.wire import REPLACED, TOKEN_EXPIRED, TOO_SLOW, Bundle, Frame
 from tests.gateway.in_process import Reader
 
 
@@ -124,6 +124,25 @@ async def test_a_conversation_that_was_left_is_neither_awaited_nor_held_back() -
     reader.deliver(frame(2, 1))
     assert given_messages(reader) == ["2.1"]
     assert (reader.behind, reader.floors) == ({}, {})
+
+
+@pytest.mark.parametrize("floor", [None, 1, 2, 9])
+@pytest.mark.parametrize("behind", [None, 1, 2])
+@pytest.mark.parametrize("ended", [False, True])
+async def test_many_at_once_are_what_they_are_one_by_one(floor: int | None, behind: int | None, ended: bool) -> None:
+    one_by_one, at_once = Reader("alice"), Reader("alice")
+    for reader in (one_by_one, at_once):
+        if floor is not None:
+            reader.floors[1] = floor
+        if behind is not None:
+            reader.behind[behind] = 0
+        reader.ended = ended
+    frames = [frame(1, seq) for seq in (2, 3, 4)]
+    for item in frames:
+        one_by_one.deliver(item)
+    at_once.deliver_all(Bundle(frames))
+    assert at_once.received == one_by_one.received
+    assert (at_once.behind, at_once.floors) == (one_by_one.behind, one_by_one.floors)
 
 
 async def test_it_ends_once_and_for_the_first_reason() -> None:

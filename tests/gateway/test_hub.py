@@ -1,6 +1,7 @@
 """The hub's laws where the black-box tests cannot aim: facts that are unheard, late, or overtaken by a connection."""
 
 import asyncio
+import random
 import threading
 from typing import Any
 
@@ -11,6 +12,7 @@ from gateway import entrance
 from gateway.cursor import parse
 from gateway.members import RoomView, read_room_view
 from messaging import msgid
+from messaging.message import MessagesCommitted
 from tests.gateway.in_process import InProcess, Reader
 
 pytestmark = pytest.mark.asyncio
@@ -200,3 +202,29 @@ async def test_a_detached_session_leaves_nothing_behind(world: InProcess) -> Non
         world.hub.detach(reader)
     state: dict[str, Any] = {"rooms": world.hub.rooms, "sessions": world.hub.sessions, "of": world.hub.rooms_of}
     assert state == {"rooms": {}, "sessions": {}, "of": {}}
+
+
+async def test_who_was_removed_amid_a_batch_is_given_what_came_before(world: InProcess) -> None:
+    room = await world.create("alice", "bob")
+    alice, bob = await world.connect("alice"), await world.connect("bob")
+    with world.held_facts() as facts:
+        await world.send(room, "alice", "before")
+        await world.do(services.kick_out, room, ["bob"])
+        await world.send(room, "alice", "after")
+    committed = [item for fact in facts if isinstance(fact, MessagesCommitted) for item in fact.committed]
+    await world.tell(MessagesCommitted(tuple(committed)))
+    assert alice.texts == ["before", "after"]
+    assert bob.texts == ["before"]
+
+
+async def test_a_batch_of_several_conversations_is_given_in_each_ones_order(world: InProcess) -> None:
+    rooms = [await world.create("alice", "bob") for _ in range(2)]
+    bob = await world.connect("bob")
+    with world.held_facts() as facts:
+        for number in range(6):
+            await world.send(rooms[number % 2], "alice", f"{number % 2}.{number // 2}")
+    committed = [item for fact in facts for item in fact.committed]
+    random.Random(1).shuffle(committed)
+    await world.tell(MessagesCommitted(tuple(committed)))
+    for number in range(2):
+        assert [text for text in bob.texts if text[0] == str(number)] == [f"{number}.{turn}" for turn in range(3)]

@@ -58,7 +58,7 @@ def test_a_message_says_the_same_on_every_protocol(content: str, session: str) -
     websocket = read_websocket(frame.websocket)
     assert (websocket.opcode, websocket.fin, websocket.data) == (Opcode.TEXT, True, frame.body)
     (event,) = EventStreamParser().feed(frame.sse)
-    assert (event.name, event.identity, event.data) == ("message", A_MSG_ID, frame.body)
+    assert (event.name, event.identity, json.loads(event.data)) == ("message", A_MSG_ID, expected)
 
 
 def test_its_bytes_are_made_once_for_all_who_get_it() -> None:
@@ -113,6 +113,13 @@ def test_no_line_of_an_event_ends_where_only_unicode_ends_it() -> None:
     assert len(event.data.decode().splitlines()) == 1
     assert json.loads(event.data)["Content"] == content
     assert "é" in event.data.decode()
+
+
+def test_a_bundle_is_its_frames_one_after_the_other() -> None:
+    frames = [a_frame(content) for content in ("one", "two\n", "x" * 70_000)]
+    bundle = wire.Bundle(frames)
+    assert bundle.websocket == b"".join(frame.websocket for frame in frames)
+    assert [event.data for event in EventStreamParser().feed(bundle.sse)] == [frame.body for frame in frames]
 
 
 def test_reset_is_a_notice() -> None:
