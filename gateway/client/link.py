@@ -134,8 +134,10 @@ class Link:
             if not ending.renews:
                 return ending
             # A token that was made just now and is refused all the same will not get better.
-            if is_renewed or not await self._renewed(stream.token):
+            if is_renewed:
                 return _without_renewal(ending)
+            if (hindrance := await self._renewed(stream.token, ending)) is not None:
+                return hindrance
             is_renewed = True
 
     async def _stay(self, stream: Stream) -> Ending:
@@ -197,16 +199,17 @@ class Link:
             self._silent_ends[stream.protocol] += 1
         if ending.error is not None and ending.is_blocked:
             await self._owner.failed(ending.error)
-        if ending.renews and not await self._renewed(stream.token):
-            return _without_renewal(ending)
+        if ending.renews:
+            return await self._renewed(stream.token, ending) or ending
         return ending
 
-    async def _renewed(self, token: str) -> bool:
+    async def _renewed(self, token: str, ending: Ending) -> Ending | None:
+        """None when there is another token than ``token``; else what becomes of it."""
         try:
-            return await self._owner.renew(token)
+            return None if await self._owner.renew(token) else _without_renewal(ending)
         except Exception as error:  # noqa: BLE001  # the app's callback may raise anything: try again after the pause
             await self._owner.failed(error)
-            return True
+            return Ending(reason="no token", error=error)
 
     async def _drop(self, stream: Stream) -> None:
         await cancel([self._streams.pop(stream)])

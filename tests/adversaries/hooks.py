@@ -27,17 +27,22 @@ OF_MEMBERS = (
     "/get_lastone_msgid",
     "/get_conversation_detail",
 )
+LONG_AGO = 1_767_225_600_000_000
+LATEST = 2**63 - 1
 
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """The document's example of a conversation becomes one that exists, and so does every other well-formed id."""
+    """The document's example of a conversation becomes one that exists, and so does every other id of an even length.
+    Whose tokens are revoked stays, but not since when: that would soon be everybody's, and the end of it."""
     if (
         isinstance(body, dict)
         and isinstance(body.get("conversation_id"), str)
         and len(body["conversation_id"]) % 2 == 0
     ):
         return {**body, "conversation_id": ROOM}
+    if isinstance(body, dict) and type(body.get("before")) is int and LONG_AGO < body["before"] <= LATEST:
+        return {**body, "before": LONG_AGO}
     return body
 
 

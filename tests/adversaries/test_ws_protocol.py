@@ -4,6 +4,8 @@
 """
 
 import json
+import random
+import time
 from collections.abc import Callable
 
 import pytest
@@ -106,6 +108,42 @@ def test_a_violation_of_the_protocol_ends_the_connection(connect: Connect, piece
     with connect() as socket:
         socket.send(*pieces)
         assert socket.close_code() == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("pieces", VIOLATIONS.values(), ids=VIOLATIONS)
+def test_a_violation_amid_good_messages_ends_the_connection(connect: Connect, pieces: tuple[Piece, ...]) -> None:
+    """Short messages in a row are read on a shorter way: what breaks the row must still be noticed."""
+    with connect() as socket:
+        assert still_answers(socket)
+        socket.send(Piece(TEXT, a_call("one")), Piece(TEXT, a_call("two")), *pieces)
+        assert socket.close_code() == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_messages_may_be_cut_and_joined_anywhere(connect: Connect, seed: int) -> None:
+    choice = random.Random(seed)
+    pieces, expected = [], []
+    for number in range(40):
+        name = f"{number} " + "é" * choice.choice([0, 1, 40, 50, 60, 200, 32_800])
+        call = a_call(name)
+        expected.append(name)
+        kind = choice.randrange(6)
+        if kind == 0:
+            cut = choice.randrange(len(call))
+            pieces += [Piece(TEXT, call[:cut], fin=False), Piece(PONG), Piece(CONTINUATION, call[cut:])]
+        elif kind == 1:
+            pieces += [Piece(BINARY, call), Piece(PONG, b"x")]
+        else:
+            pieces.append(Piece(TEXT, call))
+    data = b"".join(piece.encode(choice.randbytes(4)) for piece in pieces)
+    with connect() as socket:
+        while data:
+            size = choice.choice([1, 2, 5, 7, 100, 1_000, 100_000])
+            socket.write(data[:size])
+            data = data[size:]
+            if choice.random() < 0.05:
+                time.sleep(0.002)
+        assert [socket.answer()["id"] for _ in expected] == expected
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,31 @@ async def test_a_revoked_token_is_replaced_by_the_callback_which_is_asked_once(
 
 
 @pytest.mark.parametrize("protoc", PROTOCS)
+async def test_a_callback_that_fails_for_a_while_is_asked_again(
+    server: Server, open_page: OpenPage, api: Api, alice: Person, bob: str, room: str, protoc: Protoc
+) -> None:
+    """At first when the connection ends, then when it is opened again with the token that was revoked."""
+    setup = (
+        FROM_THE_BACK_END % bob
+        + """
+    const good = window.freshToken;
+    window.failures = 2;
+    window.freshToken = async () => {
+      if (asked && failures) { failures -= 1; throw new Error("down"); }
+      return good();
+    };
+    """
+    )
+    page = await open_page(server.url, setup=setup, protocols=[protoc])
+    await page.connect()
+    await revoke(api, session=bob)
+    await page.until("asked === 2", 30_000)
+    await alice.send(room, "after")
+    assert await page.has(1) == ["after"]
+    assert await page.got("ended") == []
+
+
+@pytest.mark.parametrize("protoc", PROTOCS)
 async def test_without_another_token_a_revocation_is_the_end(
     server: Server, open_page: OpenPage, api: Api, bob: str, room: str, protoc: Protoc
 ) -> None:

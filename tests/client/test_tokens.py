@@ -42,6 +42,26 @@ async def test_a_revoked_token_is_replaced_by_the_callback_which_is_asked_once(
     assert len(back_end.issued) == 2
 
 
+@pytest.mark.parametrize("protoc", PROTOCS)
+async def test_a_callback_that_fails_for_a_while_is_asked_again(
+    server: Server, api: Api, alice: Person, bob: str, room: str, protoc: Protoc
+) -> None:
+    """At first when the connection ends, then when it is opened again with the token that was revoked."""
+    back_end, failures = BackEnd(api, bob), [OSError("down")] * 2
+
+    async def ask() -> str:
+        if back_end.issued and failures:
+            raise failures.pop()
+        return await back_end()
+
+    async with Following(server.url, ask, protocols=(protoc,)) as following:
+        await revoke(api, session=bob)
+        await following.until(lambda: following.states[-1].state == "connected" and len(back_end.issued) == 2)
+        await alice.send(room, "after")
+        assert await following.has(1) == ["after"]
+        assert following.ended is None
+
+
 @pytest.mark.parametrize("is_callback", [True, False])
 @pytest.mark.parametrize("protoc", PROTOCS)
 async def test_without_another_token_a_revocation_is_the_end(

@@ -146,18 +146,23 @@ export class Link {
       if (!end) return { stream };
       if (!end.renews) return { ending: end };
       // A token that was made just now and is refused all the same will not get better.
-      if (isRenewed || !(await this.#renewed(stream.options.token))) return { ending: withoutRenewal(end) };
+      if (isRenewed) return { ending: withoutRenewal(end) };
+      const hindrance = await this.#renewed(stream.options.token, end);
+      if (hindrance) return { ending: hindrance };
     }
   }
 
-  /** @param {string} token */
-  async #renewed(token) {
+  /**
+   * Null when there is another token than this one; else what becomes of it.
+   * @param {string} token @param {Ending} end @returns {Promise<Ending | null>}
+   */
+  async #renewed(token, end) {
     try {
-      return await this.parts.renew(token);
+      return (await this.parts.renew(token)) ? null : withoutRenewal(end);
     } catch (error) {
       // The app's own back end may be away for a moment: try again after the pause.
       this.parts.failed(error);
-      return true;
+      return ending({ reason: "no token" });
     }
   }
 
@@ -235,7 +240,7 @@ export class Link {
       this.#silentEnds.set(stream.protocol, (this.#silentEnds.get(stream.protocol) ?? 0) + 1);
     }
     if (!end.renews) return end;
-    return (await this.#renewed(stream.options.token)) ? end : withoutRenewal(end);
+    return (await this.#renewed(stream.options.token, end)) ?? end;
   }
 
   /** @param {string} why */
