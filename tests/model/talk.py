@@ -203,8 +203,9 @@ class Talk(World):
         assert fate == "dies" or sent.row is not None, "a posted message waits for no sweep"
 
     async def do_prune(self, choice: int, age_seconds: float) -> None:
-        """A conversation's old messages are deleted."""
+        """A conversation's old messages are deleted, and so are its drafts that were refused."""
         room = self.a_room(choice)
+        await self.look_at_refused(room)
 
         def work() -> Selection:
             selection = select(int(age_seconds * 1_000_000), room.identifier)

@@ -246,6 +246,13 @@ class World(RuleBasedStateMachine):
         assert sent.was_barred, f"refused without a reason: {sent.draft}"
         sent.is_open = False
 
+    async def look_at_refused(self, room: ModelRoom) -> None:
+        """Before they may be pruned: who was refused had to be."""
+        refused = Draft.objects.filter(conversation=room.number, refused_code__gt=0).values_list("content", flat=True)
+        for content in await in_database(lambda: list(refused)):
+            if (one := self.sent[content]).is_open:
+                await self.check_refused(one)
+
     async def sweep_all(self, *, full: bool = False) -> None:
         """All nodes sweep that do, at the same time."""
         if nodes := [node for node in self.nodes if full or node.sweeps_by_itself]:
