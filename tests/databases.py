@@ -94,6 +94,16 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def workers_of(pid: int) -> list[int]:
+    """The workers of the server that runs as this process and has several; its other children are their helpers."""
+    found = []
+    for child in children_of(pid):
+        with suppress(OSError):  # it ended while we looked
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return sorted(found)
+
+
 def lives(pid: int) -> bool:
     """Whether this process has not ended; one that nobody has reaped yet has."""
     with suppress(OSError):

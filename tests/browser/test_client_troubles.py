@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext
@@ -13,7 +12,7 @@ from playwright.async_api import BrowserContext
 from gateway.client import Client
 from tests.browser.pages import ClientPage
 from tests.clients import Api, Person, Protoc, fresh, mint
-from tests.databases import children_of, holds_within
+from tests.databases import holds_within, workers_of
 from tests.faults.proxy import Proxy
 from tests.servers import Server
 
@@ -44,7 +43,7 @@ def through(proxy: Proxy) -> str:
 
 def kill_a_worker(server: Server, number: int) -> None:
     """One worker of several dies at once; its supervisor starts another."""
-    workers = [pid for pid in children_of(server.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    workers = workers_of(server.pid)
     os.kill(workers[number % len(workers)], signal.SIGKILL)
 
 

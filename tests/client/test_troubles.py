@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from gateway.client import CallFailed, Client, QueueFull, Reset
 from tests.client.following import Following
 from tests.clients import Api, Person, Protoc, fresh, mint
-from tests.databases import children_of, holds_within
+from tests.databases import holds_within, workers_of
 from tests.faults.proxy import Proxy
 from tests.servers import Server
 
@@ -27,14 +26,9 @@ def through(proxy: Proxy) -> str:
     return f"http://127.0.0.1:{proxy.port}"
 
 
-def workers_of(server: Server) -> set[int]:
-    """The process ids of its workers."""
-    return {pid for pid in children_of(server.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-
-
 def kill_a_worker(server: Server, number: int) -> None:
     """One worker of several dies at once; its supervisor starts another."""
-    workers = sorted(workers_of(server))
+    workers = workers_of(server.pid)
     os.kill(workers[number % len(workers)], signal.SIGKILL)
 
 
@@ -72,7 +66,7 @@ async def test_500_messages_come_in_order_and_once_whatever_happens(
 @pytest.mark.slow
 async def test_a_rolling_restart_is_not_noticed(start_server: StartServer) -> None:
     server = start_server("workers")
-    before = workers_of(server)
+    before = set(workers_of(server.pid))
     bob = fresh("bob")
     async with Api(server.url, keep_alive=False) as api, AsyncExitStack() as clients:
         alice = Person(api, fresh("alice"))
@@ -86,7 +80,7 @@ async def test_a_rolling_restart_is_not_noticed(start_server: StartServer) -> No
             await following.until(lambda: following.client.state == "connected")  # noqa: B023  # awaited here
         os.kill(server.pid, signal.SIGHUP)
         sent = 0
-        while workers_of(server) & before or sent < 50:
+        while set(workers_of(server.pid)) & before or sent < 50:
             await sender.send(room, f"{sent}")
             sent += 1
         for following in devices:

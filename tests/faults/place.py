@@ -6,13 +6,12 @@ Law: every part keeps its port, whatever it goes through. ``heal`` makes all of 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.clients.protocols import PLAIN
-from tests.databases import children_of
+from tests.databases import workers_of
 from tests.faults.proxy import Proxy
 from tests.servers import Server
 
@@ -88,4 +87,4 @@ class Place(ABC):
 
     def workers(self, node: Server) -> list[int]:
         """The process ids of the workers of a node that has several."""
-        return [pid for pid in children_of(node.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return workers_of(node.pid)

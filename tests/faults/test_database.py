@@ -124,13 +124,20 @@ async def test_back_ends_terminated_amid_traffic_are_nothing_but_a_reason_to_rep
 
 @pytest.mark.slow
 async def test_a_writer_on_a_connection_that_fell_silent_is_replaced(site: Site) -> None:
+    kept = False
+
+    def look() -> bool:
+        """Again and again: the database itself ends such a transaction after some seconds."""
+        nonlocal kept
+        kept = kept or bool(site.ask(KEPT_TRANSACTIONS)[0][0])
+        return True
+
     async with Traffic(site) as traffic:
         with traffic.phase() as attempts:
             async with traffic.fault("silent", node=0):
                 assert site.database_proxy.lose() >= 1
-                await traffic.comes_true(lambda: WRITER_WAS_REPLACED in site.log(site.nodes[0]))
-                await traffic.comes_true(lambda: site.readiness(site.nodes[0])[0] == 503)
-                ((kept,),) = await asyncio.to_thread(site.ask, KEPT_TRANSACTIONS)
+                await traffic.comes_true(lambda: look() and WRITER_WAS_REPLACED in site.log(site.nodes[0]))
+                await traffic.comes_true(lambda: look() and site.readiness(site.nodes[0])[0] == 503)
                 # As TCP does by itself with a peer that acknowledges nothing: see tcp_user_timeout.
                 site.database_proxy.reset_lost()
             await traffic.comes_true(lambda: is_ready(site))

@@ -108,8 +108,9 @@ class Traffic:
     @asynccontextmanager
     async def fault(self, name: str, node: int | None = None, kind: FaultKind = "") -> AsyncIterator[Fault]:
         """A fault that lasts for the block. It begins when a send (to ``node``) is under way, and hits that one."""
-        await self.within(self.log.wait_until(lambda: bool(self._under_way(node))))
-        fault = Fault(name, time.monotonic(), 0.0, len(self._under_way(node)))
+        while not (hit := self._under_way(node)):  # what was under way may have ended before this task's turn
+            await self.within(self.log.wait_until(lambda: bool(self._under_way(node))))
+        fault = Fault(name, time.monotonic(), 0.0, len(hit))
         yield fault
         self.faults.append(Fault(name, fault.began, time.monotonic(), fault.in_flight, kind))
 
