@@ -30,11 +30,12 @@ async def test_each_worker_that_is_killed_is_replaced(site: Site) -> None:
     async with Traffic(site, receivers=4) as traffic:
 
         def were_hit() -> bool:
-            """Whether a send was under way on a worker that was killed: the others' were on another one."""
-            return any(attempt.status is None for attempt in traffic.log.attempts)
+            """Whether a kill hit a send, and a receiver of each protocol: what is under way may be on another worker."""
+            broken = {receiver.protoc for receiver in traffic.receivers if receiver.connections}
+            return broken == set(PROTOCOLS) and any(attempt.status is None for attempt in traffic.log.attempts)
 
         while kills < WORKERS or not were_hit():
-            assert kills < MOST_KILLS, "no kill hit a send under way"
+            assert kills < MOST_KILLS, "no kill hit a send and each protocol"
             worker = site.workers(node)[0]
             async with traffic.fault("kill -9"):
                 os.kill(worker, signal.SIGKILL)
