@@ -117,6 +117,10 @@ class Connection:
     def level(self) -> None:
         """A replay brought everything that was missing."""
 
+    def withhold(self, number: int, position: int) -> None:
+        """What that deleted conversation holds above the Seq ``position`` comes only when it is restored."""
+        self.behind.pop(number, None)
+
     def forget(self, number: int) -> None:
         """The session is no member of that conversation any more."""
         self.behind.pop(number, None)

@@ -23,16 +23,16 @@ from collections.abc import Callable, Iterable
 from django.conf import settings
 
 from conversations.announcements import ConversationChanged
-from conversations.services import JOINED
 from gateway.connection import Connection
 from gateway.journal import MAX_LOAD_SECONDS, Journal
 from gateway.members import MemberChanges, MemberRow, RoomView
+from gateway.missed import Window
 from gateway.redactions import Redactions
 from gateway.repair import Repairs
 from gateway.replay import replay
-from gateway.resume import Seat, SessionLoad, Window
+from gateway.resume import Seat, SessionLoad
 from gateway.room import Member, Room
-from gateway.wire import REPLACED, Frame, conversation_notice, message_frame, reset_notice, restarting
+from gateway.wire import REPLACED, message_frame, reset_notice, restarting
 from messaging import msgid
 from messaging.message import Committed
 from quickim.errors import TooManyRequests
@@ -100,7 +100,7 @@ class Hub:
         connection.attached = False
         session = connection.caller.session
         for number in self.rooms_of[session]:
-            self.rooms[number].audience.discard(connection)
+            self.rooms[number].forget(connection)
         others = self.sessions[session]
         del others[connection]
         if not others:
@@ -172,13 +172,13 @@ class Hub:
                 if connection is not newest:
                     # The load tells what no announcement told: that the session joined while it was connected.
                     self._place(connection, room, seat.joined_seq)
-                    connection.push(_joined_notice(session, seat))
+                    connection.push(seat.joined_notice(session))
                     self._replay_soon(connection)
 
     def _unseat(self, room: Room, session: str) -> None:
         room.members.pop(session, None)
         for connection in self.sessions.get(session, ()):
-            room.audience.discard(connection)
+            room.forget(connection)
             connection.forget(room.number)
         if not room.members:
             room.cancel_gap_timer()
@@ -290,8 +290,10 @@ class Hub:
         if not is_fresh and view.state_version > room.state_version:
             room.state_version = view.state_version
             notice = view.state_notice()
-            for connection in list(room.audience):
+            for connection in [*room.audience, *room.withheld]:
                 connection.push(notice)
+            if not view.is_deleted:
+                room.give_back()
         for connection in room.audience:
             self._replay_soon(connection)
         self.advance(room)
@@ -335,16 +337,3 @@ class Hub:
         room = self.rooms.get(number)
         known = room.members.get(session) if room is not None else None
         return is_active if known is None else known.version < version
-
-
-def _joined_notice(session: str, seat: Seat) -> Frame:
-    return conversation_notice(
-        JOINED,
-        seat.conversation_id,
-        seat.conversation_type,
-        seat.changed_at,
-        [session],
-        number=seat.number,
-        version=seat.version,
-        is_archived=seat.is_archived,
-    )

@@ -34,6 +34,7 @@ class RoomView:
     conversation_id: str
     conversation_type: int
     is_archived: bool
+    is_deleted: bool
     last_event: str
     state_changed_at: int
     state_version: int
@@ -72,6 +73,7 @@ def read_room_view(number: int, since_version: int) -> RoomView | None:
         conversation_id=str(conversation.public_id),
         conversation_type=conversation.type,
         is_archived=conversation.is_archived,
+        is_deleted=conversation.is_deleted,
         last_event=conversation.last_event,
         state_changed_at=conversation.changed_at,
         state_version=conversation.state_version,

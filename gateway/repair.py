@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import DatabaseError, InterfaceError
 
 from gateway.members import read_room_view
-from gateway.resume import Window, read_window
+from gateway.missed import Window, read_window
 from gateway.room import Room
 from gateway.traces import filled
 from gateway.wire import reset_notice

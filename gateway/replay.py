@@ -10,13 +10,14 @@ Laws:
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, InterfaceError
 
 from gateway.connection import Connection
 from gateway.measures import count_replay
-from gateway.resume import Page, read_page
+from gateway.missed import Page, Window, read_page
 from gateway.traces import replayed
 from gateway.wire import TOO_SLOW, reset_notice
 from quickim.database import in_database
@@ -54,13 +55,24 @@ async def replay(hub: "Hub", connection: Connection) -> None:
             if not await _push(hub, connection, page, start):
                 return
             if page.complete:
-                # What a window holds beyond the page is not his to have.
-                for window in windows:
-                    if connection.behind.get(window.number, window.high) < window.high:
-                        connection.behind[window.number] = window.high
+                _pass(hub, connection, windows, page)
     finally:
         connection.replay = None
     connection.level()
+
+
+def _pass(hub: "Hub", connection: Connection, windows: Sequence[Window], page: Page) -> None:
+    """``page`` was the last: what the windows hold beyond it is not his to have, now or at all."""
+    for window in windows:
+        position = connection.behind.get(window.number, window.high)
+        if position >= window.high:
+            continue
+        room, seen = hub.rooms.get(window.number), page.deleted.get(window.number)
+        if seen is None or room is None:
+            connection.behind[window.number] = window.high
+        elif room.state_version <= seen:
+            room.withhold(connection, position)
+        # Else it was restored since the page was read: the next one has it.
 
 
 async def _push(hub: "Hub", connection: Connection, page: Page, start: int) -> bool:

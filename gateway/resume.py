@@ -1,36 +1,30 @@
-"""What the database knows that a connection needs: the seats of its session, where its cursor stands, missed messages.
+"""What the database knows that a connection starts from: the seats of its session, where its cursor stands in each, and
+what changed since.
 
-Laws: everything a connection is given from here was read together with the membership that allows it, in one
-statement. Seq has no gaps, so a window (above ``low`` up to ``high``) is exact and needs no counting. Synchronous.
+Law: one statement reads all seats, so they are one moment's; what happens after it, the hub hears. Synchronous.
 """
 
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from django.db import connection
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
-from conversations.models import Conversation, Membership
+from conversations.models import Membership
 from conversations.services import JOINED, LEFT
 from gateway.cursor import Cursor
+from gateway.missed import ACTIVE, MAX_MISSED
 from gateway.redactions import MAX_REDACTIONS, load_redactions
-from gateway.wire import REDACTIONS, Frame, conversation_notice, message_frame, redaction_notice
+from gateway.wire import REDACTIONS, Frame, conversation_notice, redaction_notice
 from messaging import msgid
-from messaging.message import StoredMessage
 from messaging.models import Message
 from messaging.positions import SeqAt
-from messaging.redaction import redacted_among
 from quickim.database import database_clock
 
-MAX_MISSED = 10_000
-"""A resume that would replay more starts anew with a ``reset``."""
 LATELY_MICROSECONDS = 30_000_000
 """Changes this recent are noted even for a connection without a cursor: a poll's cursor reaches back behind them."""
-ACTIVE = Membership.State.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +50,19 @@ class Seat:
     """The Seq up to which the client has everything."""
     is_exact: bool
     """Whether the cursor named that position, and did not only imply it by its tick."""
+
+    def joined_notice(self, session: str) -> Frame:
+        """The notice that ``session``, whose seat it is, joined."""
+        return conversation_notice(
+            JOINED,
+            self.conversation_id,
+            self.conversation_type,
+            self.changed_at,
+            [session],
+            number=self.number,
+            version=self.version,
+            is_archived=self.is_archived,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,112 +241,3 @@ def _notice(row: dict[str, Any], session: str, cursor: Cursor, own: Own | None) 
         version=version,
         is_archived=event == JOINED and row["conversation__is_archived"],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Messages of one conversation above ``low`` up to ``high``."""
-
-    number: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Messages in MsgId order over all windows; ``complete``: there are no more of them. ``is_pruned``: of some window
-    the first messages are not kept any more, though the session might have had them; then there are no frames."""
-
-    frames: Sequence[Frame]
-    complete: bool
-    is_pruned: bool = False
-
-
-def read_page(session: str, windows: Sequence[Window], max_messages: int, max_characters: int) -> Page:
-    """The first messages, in MsgId order, that lie in ``windows`` and that ``session`` may have as a member now.
-
-    At most ``max_messages``, and cut once their contents pass ``max_characters`` (one message comes in any case).
-    Whether all are kept is read in the same statement, so that no pruning comes in between.
-    """
-    clipped = [(window.number, window.low, min(window.high, window.low + max_messages)) for window in windows]
-    message, membership = Message._meta.db_table, Membership._meta.db_table
-    conversation = Conversation._meta.db_table
-    source, parameters = _windows_sql(clipped)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH windows(number, low, high) AS {source}, chosen AS ("  # noqa: S608  # table names only
-            " SELECT m.msg_id, c.public_id"
-            f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
-            f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number AND NOT c.is_deleted"
-            f" {_messages_of_window(message)} ORDER BY m.msg_id LIMIT %s), sized AS ("
-            " SELECT m.conversation_id, n.public_id, m.msg_id, m.seq, m.session, m.send_time, m.status, m.type,"
-            " m.content, sum(length(m.content) + 200) OVER (ORDER BY m.msg_id) AS upto"
-            f" FROM chosen n JOIN {message} m ON m.msg_id = n.msg_id)"
-            " SELECT * FROM sized WHERE upto - length(content) - 200 < %s"
-            " UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE EXISTS (SELECT 1"
-            f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
-            f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number AND NOT c.is_deleted"
-            " WHERE w.low + 1 < c.first_seq AND b.joined_seq + 1 < c.first_seq AND b.joined_seq < w.high)"
-            " ORDER BY 3",
-            [*parameters, session, max_messages, max_characters, session],
-        )
-        rows = cursor.fetchall()
-    if any(row[0] is None for row in rows):
-        return Page([], complete=False, is_pruned=True)
-    complete = len(rows) < max_messages and (not rows or rows[-1][-1] < max_characters)
-    return Page(_frames([row[:-1] for row in rows]), complete)
-
-
-def read_window(window: Window, limit: int) -> tuple[list[Frame], int]:
-    """The messages of ``window`` in order, at most ``limit``; then the conversation's member_version, read after them:
-    whoever delivers them checks his members against that version first."""
-    rows = (
-        Message.objects.filter(
-            conversation_id=window.number, seq__gt=window.low, seq__lte=min(window.high, window.low + limit)
-        )
-        .order_by("seq")
-        .values_list("msg_id", "seq", "session", "send_time", "status", "type", "content")
-    )
-    found = list(rows)
-    public_id, version = Conversation.objects.values_list("public_id", "member_version").get(pk=window.number)
-    return _frames([(window.number, public_id, *row) for row in found]), version
-
-
-def _frames(rows: Sequence[Sequence[Any]]) -> list[Frame]:
-    redacted = redacted_among(row[2] for row in rows if not row[-1])
-    return [_frame(row, row[2] in redacted) for row in rows]
-
-
-def _frame(row: Sequence[Any], is_redacted: bool) -> Frame:
-    number, public_id, msg_id, seq, session, send_time, status, kind, content = row
-    conversation_id = str(_as_uuid(public_id))
-    return message_frame(
-        StoredMessage(number, conversation_id, msg_id, seq, session, send_time, status, kind, content, is_redacted)
-    )
-
-
-def _as_uuid(public_id: uuid.UUID | str) -> uuid.UUID:
-    """SQLite keeps them as 32 hexadecimal digits."""
-    return public_id if isinstance(public_id, uuid.UUID) else uuid.UUID(public_id)
-
-
-def _messages_of_window(message: str) -> str:
-    """Joins the messages ``m`` of the window ``w`` that the member ``b`` may have, by the index (conversation, seq).
-
-    PostgreSQL must not guess how many they are: over a big conversation it would read all of it, or the whole table. A
-    subquery with a limit leaves it no other way than window by window; the limit itself is never reached.
-    """
-    condition = "m.conversation_id = w.number AND m.seq > w.low AND m.seq <= w.high AND m.seq > b.joined_seq"
-    if connection.vendor == "postgresql":
-        rows = f"SELECT m.msg_id FROM {message} m WHERE {condition} ORDER BY m.seq LIMIT {MAX_MISSED}"  # noqa: S608
-        return f"CROSS JOIN LATERAL ({rows}) m"
-    return f"JOIN {message} m ON {condition}"
-
-
-def _windows_sql(windows: Sequence[tuple[int, int, int]]) -> tuple[str, list[Any]]:
-    if connection.vendor == "postgresql":
-        columns = [list(column) for column in zip(*windows, strict=True)] or [[], [], []]
-        # Used twice, PostgreSQL would otherwise plan without knowing how few they are.
-        return "NOT MATERIALIZED (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]))", columns
-    rows = ", ".join(["(%s, %s, %s)"] * len(windows))
-    return f"(VALUES {rows})", [value for window in windows for value in window]

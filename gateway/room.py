@@ -73,6 +73,7 @@ class Room:
         "state_version",
         "version",
         "waiting",
+        "withheld",
     )
 
     def __init__(self, number: int, conversation_id: str, conversation_type: int) -> None:
@@ -88,7 +89,10 @@ class Room:
         self.announced_seq = 0
         self.members: dict[str, Member] = {}
         self.audience = Audience()
-        """All connections of all members."""
+        """All connections of all members, but those in ``withheld``."""
+        self.withheld: dict[Connection, int] = {}
+        """Connections that lack what lies above this Seq, because the conversation was deleted when they asked for it:
+        they get nothing more of it until it is restored, for what comes later must not overtake that."""
         self.waiting: dict[int, Frame] = {}
         self.gap_timer: asyncio.TimerHandle | None = None
         self.repair: asyncio.Task[None] | None = None
@@ -128,6 +132,24 @@ class Room:
                 hand_out(self, frame, frame.trace)
             else:
                 self.audience.deliver(frame)
+
+    def withhold(self, connection: Connection, position: int) -> None:
+        """``connection`` has everything up to ``position``, and gets what follows when the conversation is restored."""
+        self.audience.discard(connection)
+        self.withheld[connection] = position
+        connection.withhold(self.number, position)
+
+    def give_back(self) -> None:
+        """The conversation is restored: who waited for that is behind from where he was."""
+        for connection, position in self.withheld.items():
+            self.audience[connection] = None
+            connection.behind[self.number] = position
+        self.withheld.clear()
+
+    def forget(self, connection: Connection) -> None:
+        """``connection`` is over, or its session no member any more."""
+        self.audience.discard(connection)
+        self.withheld.pop(connection, None)
 
     def drop_delivered(self) -> None:
         """Forget what waits no longer."""

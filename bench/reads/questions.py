@@ -13,7 +13,7 @@ from uuid import uuid4
 from bench.alarm import BenchmarkError
 from bench.reads.stock import BIG, HUNDRED, MEDIUM, MEMBER_OF, ONE, SILENT, THOUSAND, TYPE, Stock
 from conversations import selectors
-from gateway import cursor, members, resume, sweep
+from gateway import cursor, members, missed, resume, sweep
 from gateway.cursor import Cursor
 from gateway.replay import PAGE_CHARACTERS, PAGE_MESSAGES
 from messaging import append, history, msgid
@@ -155,20 +155,20 @@ def _resume(stock: Stock) -> Iterator[Question]:
 
     heads = stock.last_seq[: MEMBER_OF[THOUSAND]]
 
-    def windows(each: int, count: int) -> list[resume.Window]:
-        return [resume.Window(place + 1, max(0, heads[place] - each), heads[place]) for place in range(count)]
+    def windows(each: int, count: int) -> list[missed.Window]:
+        return [missed.Window(place + 1, max(0, heads[place] - each), heads[place]) for place in range(count)]
 
     for each, count in ((500, 1), (500, BIG), (10, 1_000), (1, 1_000)):
 
         def page(_: Random, each: int = each, count: int = count) -> Ask:
             wanted = windows(each, count)
-            return lambda: resume.read_page(THOUSAND, wanted, PAGE_MESSAGES, PAGE_CHARACTERS).frames
+            return lambda: missed.read_page(THOUSAND, wanted, PAGE_MESSAGES, PAGE_CHARACTERS).frames
 
         yield Question(f"first page of {each} missed in each of {count:,}", page)
 
     def gap(random: Random) -> Ask:
         low = random.randrange(max(1, stock.last_seq[0] - 200))
-        return lambda: resume.read_window(resume.Window(1, low, low + 200), 200)[0]
+        return lambda: missed.read_window(missed.Window(1, low, low + 200), 200)[0]
 
     yield Question("200 that a hub missed", gap)
 

@@ -124,6 +124,13 @@ class PollConnection(Connection):
         """See Connection."""
         return not self.ended
 
+    def withhold(self, number: int, position: int) -> None:
+        """See Connection. The next poll begins there too, as long as such places fit a cursor."""
+        super().withhold(number, position)
+        explicit = {known: seq for known, (seq, _) in self.known.items()} | {number: position}
+        if len(explicit) <= _FITS_ANYWAY or fits(explicit):
+            self.known[number] = (position, _UNKNOWN)
+
     def level(self) -> None:
         """See Connection."""
         if self.messages or self.events:

@@ -123,6 +123,21 @@ async def test_a_deleted_conversation_is_silent_until_it_is_restored(
     assert [one["Seq"] for one in await listener.messages_in(room, 2)] == [1, 2]
 
 
+async def test_who_came_back_while_it_was_deleted_gets_what_he_missed_when_it_is_restored(
+    api: Api, alice: Person, bob: Person, room: str, protoc: Protoc
+) -> None:
+    seen = await alice.send(room, "seen")
+    await alice.send(room, "missed")
+    await delete(api, room)
+    listener = await bob.listen(protoc, since=seen["MsgID"])
+    await listener.notice("conversation.deleted", room)
+    await bob.caught_up(listener)
+    assert listener.of(room) == []
+    await delete(api, room, is_delete=False)
+    await alice.send(room, "after")
+    assert [one["Seq"] for one in await listener.messages_in(room, 2)] == [2, 3]
+
+
 async def test_an_archived_conversation_still_delivers_the_system(
     api: Api, bob: Person, room: str, protoc: Protoc
 ) -> None:

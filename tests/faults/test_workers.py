@@ -30,7 +30,7 @@ async def test_each_worker_that_is_killed_is_replaced(site: Site) -> None:
     async with Traffic(site, receivers=4) as traffic:
 
         def were_hit() -> bool:
-            """Whether a kill hit a send, and a receiver of each protocol: what is under way may be on another worker."""
+            """Whether kills hit a send and a receiver of each protocol: what is under way may be on another worker."""
             broken = {receiver.protoc for receiver in traffic.receivers if receiver.connections}
             return broken == set(PROTOCOLS) and any(attempt.status is None for attempt in traffic.log.attempts)
 

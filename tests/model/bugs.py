@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from conversations.announcements import announce
-from gateway import entrance, members, replay, resume, sweep
+from gateway import entrance, members, missed, replay, resume, sweep
 from gateway.connection import Connection
 from gateway.hub import Hub
-from gateway.resume import Page, Window
+from gateway.missed import Page, Window
 from gateway.room import Room
 from gateway.transports.poll import PollConnection
 from messaging import append, ledger, services
@@ -179,7 +179,7 @@ def prune_silently(patch: pytest.MonkeyPatch) -> None:
         return dataclasses.replace(load_session(session, cursor), is_reset=False)
 
     def read_page(*args: Any) -> Page:
-        page = resume.read_page(*args)
+        page = missed.read_page(*args)
         return Page([], complete=True) if page.is_pruned else page
 
     patch.setattr(entrance, "load_session", load)
@@ -208,7 +208,7 @@ def replay_without_membership(patch: pytest.MonkeyPatch) -> None:
         return original({**row, "joined_seq": 0}, cursor, own)
 
     def read_page(session: str, windows: list[Window], max_messages: int, max_characters: int) -> Page:
-        frames = [frame for window in windows for frame in resume.read_window(window, max_messages)[0]]
+        frames = [frame for window in windows for frame in missed.read_window(window, max_messages)[0]]
         frames.sort(key=lambda frame: frame.msg_id)
         complete = len(frames) <= max_messages
         return Page(frames[:max_messages], complete)
