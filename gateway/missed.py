@@ -107,14 +107,14 @@ def _frames(rows: Sequence[Sequence[Any]]) -> list[Frame]:
 
 def _frame(row: Sequence[Any], is_redacted: bool) -> Frame:
     number, public_id, msg_id, seq, session, send_time, status, kind, content = row
-    conversation_id = str(_as_uuid(public_id))
+    conversation_id = str(as_uuid(public_id))
     return message_frame(
         StoredMessage(number, conversation_id, msg_id, seq, session, send_time, status, kind, content, is_redacted)
     )
 
 
-def _as_uuid(public_id: uuid.UUID | str) -> uuid.UUID:
-    """SQLite keeps them as 32 hexadecimal digits."""
+def as_uuid(public_id: uuid.UUID | str) -> uuid.UUID:
+    """A conversation's id; SQLite keeps them as 32 hexadecimal digits."""
     return public_id if isinstance(public_id, uuid.UUID) else uuid.UUID(public_id)
 
 

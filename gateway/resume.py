@@ -5,23 +5,24 @@ Law: one statement reads all seats, so they are one moment's; what happens after
 """
 
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Coalesce
+from django.db import connection
 
-from conversations.models import Membership
+from conversations.models import Conversation, Membership
 from conversations.services import JOINED, LEFT
 from gateway.cursor import Cursor
-from gateway.missed import ACTIVE, MAX_MISSED
+from gateway.missed import ACTIVE, MAX_MISSED, as_uuid
 from gateway.redactions import MAX_REDACTIONS, load_redactions
 from gateway.wire import REDACTIONS, Frame, conversation_notice, redaction_notice
 from messaging import msgid
-from messaging.models import Message
-from messaging.positions import SeqAt
-from quickim.database import database_clock
+from messaging.models import Message, Redaction
+from messaging.positions import seq_at_sql
+from quickim.bundles import Rows, Statement, bundle
+from quickim.database import POSTGRESQL_CLOCK, database_clock
 
 LATELY_MICROSECONDS = 30_000_000
 """Changes this recent are noted even for a connection without a cursor: a poll's cursor reaches back behind them."""
@@ -90,24 +91,25 @@ class Own(NamedTuple):
 def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
     """Where ``session`` stands at ``cursor`` (None: now)."""
     loaded = time.monotonic()
-    at = database_clock()
-    own = _own(cursor.msg_id) if cursor and cursor.msg_id else None
+    at, own, rows = _read(session, cursor)
     since = cursor.microseconds if cursor else at - LATELY_MICROSECONDS
     seats: list[Seat] = []
     notices: list[Frame] = []
     told: dict[int, tuple[int, int]] = {}
     is_reset = False
-    for row in _rows(session, cursor, since):
-        if row["state"] == ACTIVE:
+    redacted_at = 0
+    for row in rows:
+        redacted_at = row.redacted_at or 0
+        if row.state == ACTIVE:
             seat = _seat(row, cursor, own)
             seats.append(seat)
-            is_reset = is_reset or (not seat.is_deleted and seat.position + 1 < row["conversation__first_seq"])
-        changed_at = max(row["changed_at"], row["conversation__changed_at"])
+            is_reset = is_reset or (not seat.is_deleted and seat.position + 1 < row.first_seq)
+        changed_at = max(row.changed_at, row.state_changed_at)
         if changed_at > since:
-            told[row["conversation_id"]] = (row["conversation__member_version"], changed_at)
+            told[row.number] = (row.member_version, changed_at)
         if cursor and (notice := _notice(row, session, cursor, own)) is not None:
             notices.append(notice)
-    redactions = load_redactions(session, since)
+    redactions = load_redactions(session, since) if redacted_at > since else []
     for fact in redactions[:MAX_REDACTIONS]:
         (message,) = fact.messages
         counted = fact.number | REDACTIONS
@@ -126,50 +128,78 @@ def load_session(session: str, cursor: Cursor | None) -> SessionLoad:
     )
 
 
-def _rows(session: str, cursor: Cursor | None, since: int) -> Any:
-    rows = Membership.objects.filter(Q(changed_at__gt=since) | Q(state=ACTIVE), session=session)
-    if cursor:
-        # Nothing that is kept lies below the cursor: it stands before the first kept message, or, when something that
-        # was pruned lies above it, somewhere before that.
-        earlier = Case(
-            When(conversation__pruned_msg_id__lte=cursor.bound, then=F("conversation__first_seq") - 1),
-            default=F("conversation__first_seq") - 2,
-        )
-        # Most conversations have nothing new: their head alone tells the position.
-        rows = rows.annotate(
-            position=Case(
-                When(conversation__last_msg_id__lte=cursor.bound, then=F("conversation__last_seq")),
-                default=Coalesce(SeqAt(F("conversation_id"), "<=", cursor.bound), earlier),
-            )
-        )
-    else:
-        rows = rows.annotate(position=F("conversation__last_seq") + Value(0))
-    return rows.values(
-        "state",
-        "joined_seq",
-        "version",
-        "changed_at",
-        "position",
-        "conversation_id",
-        "conversation__public_id",
-        "conversation__type",
-        "conversation__is_archived",
-        "conversation__is_deleted",
-        "conversation__last_event",
-        "conversation__changed_at",
-        "conversation__state_version",
-        "conversation__member_version",
-        "conversation__first_seq",
-        "conversation__pruned_msg_id",
-        "conversation__last_seq",
-        "conversation__last_msg_id",
+class _Row(NamedTuple):
+    """A membership of the session, its conversation, the Seq at the cursor, and when the last redaction of all was."""
+
+    state: int
+    joined_seq: int
+    version: int
+    changed_at: int
+    number: int
+    public_id: uuid.UUID | str
+    type: int
+    is_archived: bool
+    is_deleted: bool
+    last_event: str
+    state_changed_at: int
+    state_version: int
+    member_version: int
+    first_seq: int
+    pruned_msg_id: str
+    last_seq: int
+    last_msg_id: str
+    redacted_at: int | None
+    position: int
+
+
+def _select(position: str) -> str:
+    """The statement that brings rows; parameters: those of ``position``, the session, and since when."""
+    return (
+        "SELECT b.state, b.joined_seq, b.version, b.changed_at, c.id, c.public_id, c.type, c.is_archived, c.is_deleted,"  # noqa: S608
+        " c.last_event, c.changed_at, c.state_version, c.member_version, c.first_seq, c.pruned_msg_id, c.last_seq,"
+        f" c.last_msg_id, (SELECT max(at) FROM {Redaction._meta.db_table}), {position}"
+        f" FROM {Membership._meta.db_table} b JOIN {Conversation._meta.db_table} c ON c.id = b.conversation_id"
+        f" WHERE b.session = %s AND (b.changed_at > %s OR b.state = {int(ACTIVE)})"
     )
 
 
-def _seat(row: dict[str, Any], cursor: Cursor | None, own: Own | None) -> Seat:
-    number = row["conversation_id"]
-    position, is_exact = row["position"], True
-    pruned_seq, pruned_msg_id = row["conversation__first_seq"] - 1, row["conversation__pruned_msg_id"]
+_NOW = _select("c.last_seq")
+# Most conversations have nothing new: their head alone tells the position. Where nothing that is kept lies below the
+# cursor, it stands before the first kept message, or, when something that was pruned lies above it, somewhere before
+# that.
+_AT = _select(
+    f"CASE WHEN c.last_msg_id <= %s THEN c.last_seq ELSE coalesce({seq_at_sql('c.id', '<=', '%s')},"
+    " CASE WHEN c.pruned_msg_id <= %s THEN c.first_seq - 1 ELSE c.first_seq - 2 END) END"
+)
+_OWN = f"SELECT conversation_id, seq, send_time FROM {Message._meta.db_table} WHERE msg_id = %s"  # noqa: S608
+
+
+def _read(session: str, cursor: Cursor | None) -> tuple[int, Own | None, Iterable[_Row]]:
+    """The database's clock just before, where the cursor's own message lies, if it exists, and the rows."""
+    statements: list[Statement] = []
+    is_postgresql = connection.vendor == "postgresql"
+    if is_postgresql:
+        statements.append((f"SELECT {POSTGRESQL_CLOCK}", ()))
+    at = 0 if is_postgresql else database_clock()
+    if cursor is None:
+        if is_postgresql:
+            at = database_clock(bundle(statements)[0][0][0])
+        return at, None, map(_Row._make, bundle([(_NOW, (session, at - LATELY_MICROSECONDS))])[0])
+    if cursor.msg_id:
+        statements.append((_OWN, (cursor.msg_id,)))
+    bound = cursor.bound
+    statements.append((_AT, (bound, bound, bound, session, cursor.microseconds)))
+    *first, rows = bundle(statements)
+    if is_postgresql:
+        at = database_clock(first[0][0][0])
+    own: Rows = first[-1] if cursor.msg_id else []
+    return at, Own(*own[0]) if own else None, map(_Row._make, rows)
+
+
+def _seat(row: _Row, cursor: Cursor | None, own: Own | None) -> Seat:
+    number = row.number
+    position, is_exact = row.position, True
+    pruned_seq, pruned_msg_id = row.first_seq - 1, row.pruned_msg_id
     if own and own.number == number:
         position = own.seq
     elif cursor and cursor.msg_id and cursor.msg_id == pruned_msg_id:
@@ -182,49 +212,43 @@ def _seat(row: dict[str, Any], cursor: Cursor | None, own: Own | None) -> Seat:
             position = max(position, pruned_seq)
     else:
         is_exact = cursor is None
-    last_seq = row["conversation__last_seq"]
+    last_seq = row.last_seq
     return Seat(
         number=number,
-        conversation_id=str(row["conversation__public_id"]),
-        conversation_type=row["conversation__type"],
-        is_archived=row["conversation__is_archived"],
-        is_deleted=row["conversation__is_deleted"],
-        state_version=row["conversation__state_version"],
-        member_version=row["conversation__member_version"],
+        conversation_id=str(as_uuid(row.public_id)),
+        conversation_type=row.type,
+        is_archived=bool(row.is_archived),
+        is_deleted=bool(row.is_deleted),
+        state_version=row.state_version,
+        member_version=row.member_version,
         last_seq=last_seq,
-        joined_seq=row["joined_seq"],
-        version=row["version"],
-        changed_at=row["changed_at"],
-        last_tick=msgid.tick_of(row["conversation__last_msg_id"]) if last_seq else 0,
-        position=min(max(position, row["joined_seq"]), last_seq),
+        joined_seq=row.joined_seq,
+        version=row.version,
+        changed_at=row.changed_at,
+        last_tick=msgid.tick_of(row.last_msg_id) if last_seq else 0,
+        position=min(max(position, row.joined_seq), last_seq),
         is_exact=is_exact,
     )
 
 
-def _own(msg_id: str) -> Own | None:
-    """Where a MsgId lies, if it exists."""
-    row = Message.objects.filter(pk=msg_id).values_list("conversation_id", "seq", "send_time").first()
-    return Own(*row) if row else None
-
-
-def _notice(row: dict[str, Any], session: str, cursor: Cursor, own: Own | None) -> Frame | None:
+def _notice(row: _Row, session: str, cursor: Cursor, own: Own | None) -> Frame | None:
     """One notice of what became of this conversation for the session since ``cursor``, the latest; None: nothing.
 
     In the cursor's own conversation that is what changed after its message, in the others after its tick.
     """
-    number = row["conversation_id"]
+    number = row.number
     since = own.send_time if own and own.number == number else cursor.microseconds + 1
     told = cursor.notices.get(number, -1)
-    active = row["state"] == ACTIVE
+    active = row.state == ACTIVE
     changes = []
-    if not (active and row["conversation__is_deleted"]):
-        changes.append((row["changed_at"], row["version"], JOINED if active else LEFT))
+    if not (active and row.is_deleted):
+        changes.append((row.changed_at, row.version, JOINED if active else LEFT))
     if active:
         changes.append(
             (
-                row["conversation__changed_at"],
-                row["conversation__state_version"],
-                row["conversation__last_event"],
+                row.state_changed_at,
+                row.state_version,
+                row.last_event,
             )
         )
     news = [change for change in changes if change[0] >= since and change[1] > told]
@@ -233,11 +257,11 @@ def _notice(row: dict[str, Any], session: str, cursor: Cursor, own: Own | None) 
     at, version, event = max(news)
     return conversation_notice(
         event,
-        str(row["conversation__public_id"]),
-        row["conversation__type"],
+        str(as_uuid(row.public_id)),
+        row.type,
         at,
         [session] if event in (JOINED, LEFT) else (),
         number=number,
         version=version,
-        is_archived=event == JOINED and row["conversation__is_archived"],
+        is_archived=event == JOINED and bool(row.is_archived),
     )

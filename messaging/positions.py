@@ -29,13 +29,17 @@ class SeqAt(Func):
         conversation, msg_id = self.source_expressions
         number, number_parameters = compiler.compile(conversation)
         bound, bound_parameters = compiler.compile(msg_id)
-        return (
-            f"(SELECT CASE WHEN p.conversation_id = {number} THEN p.seq END"  # noqa: S608  # column names only
-            f" FROM {Message._meta.db_table} p"
-            f" WHERE (p.conversation_id, p.msg_id) {self.operator} ({number}, {bound})"
-            " ORDER BY p.conversation_id DESC, p.msg_id DESC LIMIT 1)",
-            [*number_parameters, *number_parameters, *bound_parameters],
-        )
+        sql = seq_at_sql(number, self.operator, bound)
+        return sql, [*number_parameters, *number_parameters, *bound_parameters]
+
+
+def seq_at_sql(number: str, operator: Literal["<", "<="], bound: str) -> str:
+    """``SeqAt`` as SQL, of the expressions ``number`` (which stands there twice) and ``bound``."""
+    return (
+        f"(SELECT CASE WHEN p.conversation_id = {number} THEN p.seq END"  # noqa: S608  # column names only
+        f" FROM {Message._meta.db_table} p WHERE (p.conversation_id, p.msg_id) {operator} ({number}, {bound})"
+        " ORDER BY p.conversation_id DESC, p.msg_id DESC LIMIT 1)"
+    )
 
 
 def seq_at(number: int, operator: Literal["<", "<="], msg_id: str) -> Coalesce:

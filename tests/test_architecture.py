@@ -4,7 +4,7 @@
       gateway
         messaging
           conversations
-            ground  quickim.errors, rest, observability, database, tasks, console
+            ground  quickim.errors, rest, observability, bundles, database, tasks, console
 
 Read from the syntax tree, function-level imports included: importing the modules would prove less.
 """
@@ -22,6 +22,7 @@ GROUND = (
     "quickim.errors",
     "quickim.rest",
     "quickim.observability",
+    "quickim.bundles",
     "quickim.database",
     "quickim.tasks",
     "quickim.console",

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from messaging.append_postgres import _is_preparing
+from quickim.bundles import _is_preparing
 from tests.databases import Postgres
 
 

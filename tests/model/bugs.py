@@ -204,8 +204,8 @@ def replay_without_membership(patch: pytest.MonkeyPatch) -> None:
     """A replay begins where the cursor stands, also before the latest joining."""
     original = resume._seat
 
-    def seat(row: dict[str, Any], cursor: Any, own: Any) -> Any:
-        return original({**row, "joined_seq": 0}, cursor, own)
+    def seat(row: Any, cursor: Any, own: Any) -> Any:
+        return original(row._replace(joined_seq=0), cursor, own)
 
     def read_page(session: str, windows: list[Window], max_messages: int, max_characters: int) -> Page:
         frames = [frame for window in windows for frame in missed.read_window(window, max_messages)[0]]

@@ -69,8 +69,8 @@ def _number_without_the_lock() -> None:
         time.sleep(0.05 if head.last_seq % 7 == 0 else 0)
         return original(self, draft, head, now, nudge)
 
-    lock: bytes = append_postgres._LOCK
-    put(append_postgres, "_LOCK", lock.replace(b" FOR NO KEY UPDATE SKIP LOCKED", b""))
+    lock: str = append_postgres._LOCK
+    put(append_postgres, "_LOCK", lock.replace(" FOR NO KEY UPDATE SKIP LOCKED", ""))
     original_read = put(PostgresStatements, "read", read)
     original = put(append._Plan, "_place", place)
 
