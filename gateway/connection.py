@@ -63,6 +63,11 @@ class Connection:
         self._expiry: asyncio.TimerHandle | None = None
         self._over_since = 0.0
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether nobody is at its other end just now (a poll between two questions); it counts as no connection."""
+        return False
+
     def start_from(self, loaded: "SessionLoad", cursor: Cursor | None) -> None:
         """What the hub will attach it with, and the cursor that was read at; called before anything is pushed."""
 

@@ -11,6 +11,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as BadBase64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from messaging import msgid
 
@@ -38,6 +39,8 @@ class Cursor:
     notices: Mapping[int, int] = field(default_factory=dict)
     msg_id: str = ""
     low: int = 0
+    text: str = field(default="", compare=False)
+    """As the client spelled it."""
 
     @property
     def watermark(self) -> int:
@@ -71,12 +74,13 @@ def cursor_at(watermark: int, positions: Mapping[int, int], notices: Mapping[int
     return Cursor((watermark >> msgid.LOW_BITS) - 1, positions, notices, low=watermark & _LARGEST_LOW)
 
 
+@lru_cache(maxsize=1_024)
 def parse(text: str) -> Cursor:
-    """The cursor that ``text`` spells. Raises BadCursor."""
+    """The cursor that ``text`` spells; the members of one conversation often have the same. Raises BadCursor."""
     if msgid.is_well_formed(text):
         tick = msgid.tick_of(text)
         early = msgid.tick_at(msgid.milliseconds_of(tick) * 1_000 - EARLY_MICROSECONDS)
-        return Cursor(early, msg_id=text)
+        return Cursor(early, msg_id=text, text=text)
     if not 0 < len(text) <= MAX_CHARACTERS or not text.isascii():
         raise BadCursor
     try:
@@ -91,7 +95,7 @@ def parse(text: str) -> Cursor:
     low = reader.number() if kind == _WITHIN_A_TICK else 0
     if tick > msgid.MAX_TICK - bool(low) or low > _LARGEST_LOW:
         raise BadCursor
-    cursor = Cursor(tick, reader.pairs(), reader.pairs(), low=low)
+    cursor = Cursor(tick, reader.pairs(), reader.pairs(), low=low, text=text)
     if reader.rest or _encode(cursor.tick, cursor.low, cursor.positions, cursor.notices) != text:
         raise BadCursor
     return cursor

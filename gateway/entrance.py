@@ -178,6 +178,19 @@ async def enter(
         hub.say_goodbye()
 
 
+def go_on(connection: Connection, identity: Identity, visitor: Visitor) -> None:
+    """``connection``, which was kept, goes on for the next poll of its chain, and ends with that one's token. Raises
+    RateExceeded."""
+    crowd.enter(connection, visitor)
+    metrics.RESUMES.inc(1, connection.protocol, "continued")
+    follow_token(connection, identity)
+
+
+def pause(connection: Connection) -> None:
+    """``connection`` is kept: nobody's, as far as addresses are counted."""
+    crowd.leave(connection)
+
+
 def leave(connection: Connection) -> None:
     """``connection`` is over."""
     crowd.leave(connection)

@@ -62,7 +62,8 @@ class Hub:
 
     def refuse_too_many(self, session: str) -> None:
         """Raises TooManyRequests when ``session`` has as many connections here as it may."""
-        if len(self.sessions.get(session, ())) >= settings.QUICKIM.max_connections_per_session:
+        most, all_here = settings.QUICKIM.max_connections_per_session, self.sessions.get(session, ())
+        if len(all_here) >= most and sum(not connection.is_kept for connection in all_here) >= most:
             raise TooManyRequests(retry_after_seconds=1)
 
     def attach(self, connection: Connection, load: SessionLoad) -> bool:

@@ -60,7 +60,9 @@ def watch(node: "Node") -> None:
 
 
 def _connections(all_here: list[Connection]) -> dict[Labels, float]:
-    counts = Counter((connection.protocol, connection.caller.platform) for connection in all_here)
+    counts = Counter(
+        (connection.protocol, connection.caller.platform) for connection in all_here if not connection.is_kept
+    )
     series: dict[Labels, float] = {(protocol, "0"): 0 for protocol in metrics.PROTOCOLS}
     for (protocol, platform), count in counts.items():
         labels = (protocol, str(platform) if platform < PLATFORMS else OTHER)

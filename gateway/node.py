@@ -24,6 +24,7 @@ from gateway.envelopes import (
     unpack_revocations,
 )
 from gateway.hub import Hub
+from gateway.kept import KeptPolls
 from gateway.layer import Layer, key_of
 from gateway.measures import watch
 from gateway.revocation import TokensRevoked, revocations
@@ -53,6 +54,7 @@ class Node:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.hub = Hub()
+        self.kept_polls = KeptPolls()
         self.watchers = Watchers()
         self.revocation_watch = RevocationWatch(self.hub)
         self.sweep = Sweep(self.hub, lambda: self.layer.is_up, self.revocation_watch.catch_up)
@@ -93,6 +95,7 @@ class Node:
             return
         self.is_draining = True
         self.hub.say_goodbye()
+        self.kept_polls.close()
         self.watchers.end()
         await self.loop.run_in_executor(None, ledger().close, DRAIN_SECONDS)
         await self.layer.close()

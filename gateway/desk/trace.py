@@ -143,6 +143,8 @@ def _connections(serving: Node, session: str, number: int, seq: int) -> list[Con
     delivered = room.delivered if room is not None and session in room.members else 0
     found = []
     for connection in serving.hub.sessions.get(session, ()):
+        if connection.is_kept:
+            continue
         given = connection.behind.get(number, delivered)
         found.append(
             Connected(

@@ -79,9 +79,10 @@ SLOW_READERS = Counter(
 )
 RESUMES = Counter(
     "quickim_resumes_total",
-    "Connections that got in: outcome is fresh (no cursor), resumed, or reset (too much was missed, or pruned).",
+    "Connections that got in: outcome is fresh (no cursor), resumed, reset (too much was missed, or pruned), or"
+    " continued (the next poll of a chain, without a look into the database).",
     ("protocol", "outcome"),
-    [(protocol, outcome) for protocol in PROTOCOLS for outcome in ("fresh", "resumed", "reset")],
+    [(protocol, outcome) for protocol in PROTOCOLS for outcome in ("fresh", "resumed", "reset", "continued")],
 )
 REPLAYED = Counter("quickim_replayed_messages_total", "Messages that were given again from the database on a resume.")
 

@@ -10,7 +10,7 @@ from conversations.api import AN_ID
 from gateway import wire
 from gateway.calls import ENDPOINTS as CALLS
 from gateway.cursor import MAX_CHARACTERS, Cursor
-from gateway.transports.poll import MAX_MESSAGES
+from gateway.transports.poll_connection import MAX_MESSAGES
 from messaging import msgid
 from messaging.api import A_MESSAGE
 from quickim.env import Configuration

@@ -43,6 +43,13 @@ async def waiting_poll(world: InProcess, cursor: str | None) -> "asyncio.Task[di
     return task
 
 
+def let_go(world: InProcess, cursor: str, session: str = "bob") -> None:
+    """What is kept of the chain that is at ``cursor`` is gone, as on another node."""
+    kept = world.node.kept_polls.take(Caller(session, 1), cursor)
+    assert kept is not None
+    kept.let_go()
+
+
 def texts(answer: dict[str, Any]) -> list[str]:
     """The contents it brought."""
     return [message["Content"] for message in answer["Msg"]]
@@ -57,6 +64,7 @@ async def test_what_its_node_heard_of_later_comes_with_a_later_poll(world: InPro
     world.clock.advance(0.5)
     await world.send(here, "alice", "heard")
     first = await waiting
+    await world.sweep()
     second = await poll(first["Cursor"])
     third = await poll(second["Cursor"])
     assert [texts(answer) for answer in (first, second, third)] == [["heard"], ["unheard"], []]
@@ -137,7 +145,8 @@ async def test_what_was_committed_below_a_page_after_it_was_read_is_not_stepped_
 
     slow_reads: list[Any] = []
     monkeypatch.setattr("gateway.replay.in_database", slow_read)
-    monkeypatch.setattr("gateway.transports.poll.MAX_MESSAGES", 3)
+    let_go(world, cursor)
+    monkeypatch.setattr("gateway.transports.poll_connection.MAX_MESSAGES", 3)
     brought: list[str] = []
     for _ in range(4):
         answer = await poll(cursor)

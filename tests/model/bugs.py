@@ -16,7 +16,7 @@ from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.missed import Page, Window
 from gateway.room import Room
-from gateway.transports.poll import PollConnection
+from gateway.transports.poll_connection import PollConnection
 from messaging import append, ledger, services
 from messaging.message import Committed, MessagesCommitted, Outcome, Receipt
 from messaging.models import Draft

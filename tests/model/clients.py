@@ -7,7 +7,8 @@ from typing import Any
 
 from gateway import cursor
 from gateway.claims import Identity
-from gateway.transports.poll import PollConnection, answer_poll
+from gateway.transports.poll import answer_poll
+from gateway.transports.poll_connection import PollConnection
 from quickim.rest.callers import Caller
 from tests.model.followers import Follower
 from tests.model.gates import Deed
@@ -92,4 +93,8 @@ class Clients(Talk):
 
 def _polls(node: Worker, follower: Follower) -> list[PollConnection]:
     waiting = node.hub.sessions.get(follower.session, ())
-    return [one for one in waiting if isinstance(one, PollConnection) and one.caller.platform == follower.platform]
+    return [
+        one
+        for one in waiting
+        if isinstance(one, PollConnection) and one.caller.platform == follower.platform and not one.is_kept
+    ]

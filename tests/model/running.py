@@ -22,7 +22,7 @@ def prepare(patch: pytest.MonkeyPatch) -> None:
     use_processes(patch)
     patch.setattr("gateway.node._node", None)
     # Everything that goes in pieces is to go in pieces here too.
-    for piece in ("replay.PAGE_MESSAGES", "repair.FILL_MESSAGES", "transports.poll.MAX_MESSAGES"):
+    for piece in ("replay.PAGE_MESSAGES", "repair.FILL_MESSAGES", "transports.poll_connection.MAX_MESSAGES"):
         patch.setattr(f"gateway.{piece}", 3)
 
 
