@@ -103,18 +103,20 @@ async def notify(request: HttpRequest) -> HttpResponseBase:
     try:
         if request.method != "GET":
             raise MethodNotAllowed
-        protocol = request.GET.get("protoc")
+        scope = cast(ASGIRequest, request).scope
+        query = entrance.query_of(scope["query_string"])
+        protocol = query.get("protoc")
         if protocol not in ("sse", "poll"):
             raise UnsupportedDriver
-        visitor = visitor_of(cast(ASGIRequest, request).scope)
+        visitor = visitor_of(scope)
         entrance.knock(visitor)
-        identity = await entrance.identify(request.META.get("HTTP_AUTHORIZATION", ""), request.GET)
+        identity = await entrance.identify(request.META.get("HTTP_AUTHORIZATION", ""), query)
         # The browser's own header is newer than the address it once opened.
-        cursor = entrance.parse_cursor(request.META.get("HTTP_LAST_EVENT_ID") or request.GET.get("since"))
+        cursor = entrance.parse_cursor(request.META.get("HTTP_LAST_EVENT_ID") or query.get("since"))
         if protocol == "sse":
             response: HttpResponseBase = await open_stream(request, identity, cursor)
         else:
-            response = await answer_poll(identity, cursor, visitor)
+            return await answer_poll(identity, cursor, visitor)
     except Exception as error:  # noqa: BLE001  # the law of quickim.rest.answers: every failure is an envelope
         response = failure(error)
         if isinstance(error, MethodNotAllowed):
@@ -125,8 +127,9 @@ async def notify(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-# Served on the event loop, and ended when the client goes (quickim.rest.edge).
+# Served on the event loop, without Django's own request, and ended when the client goes (quickim.rest.edge).
 notify.lean = True  # type: ignore[attr-defined]
+notify.takes_lean_requests = True  # type: ignore[attr-defined]
 notify.waits = True  # type: ignore[attr-defined]
 
 PUBLIC: tuple[type[Endpoint], ...] = (Ticket,)

@@ -8,9 +8,10 @@ sent after that reaches it.
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 from django.conf import settings
-from django.http import QueryDict
 
 from gateway.claims import Identity
 from gateway.connection import Connection
@@ -48,6 +49,7 @@ from quickim.rest.addresses import OWN, Visitor
 from quickim.rest.rates import CALLS, Buckets
 
 ATTEMPTS = 20
+MOST_QUERY_FIELDS = 100
 CROWDED_SECONDS = 10
 """When somebody whose address has too many connections may ask again."""
 
@@ -125,7 +127,17 @@ _of_addresses = Buckets("address handshakes")
 _of_sessions = Buckets("handshakes")
 
 
-async def identify(authorization: str, query: QueryDict, offered: str = "") -> Identity:
+def query_of(raw: bytes) -> dict[str, str]:
+    """The fields of a query string; of several with one name the last counts. Raises InvalidParameter."""
+    if not raw:
+        return {}
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=MOST_QUERY_FIELDS))
+    except ValueError:  # too many, or no UTF-8
+        raise InvalidParameter.field("url", "is not understood") from None
+
+
+async def identify(authorization: str, query: Mapping[str, str], offered: str = "") -> Identity:
     """Who connects: by header, else by a token ``offered`` as subprotocol, else by ``?token=``, else by ``?ticket=``,
     which is spent. Raises InvalidToken, TokenRevoked, Unavailable, or the database's errors."""
     token = bearer_token(authorization) or offered or query.get("token", "")

@@ -12,6 +12,7 @@ from gateway.cursor import Cursor
 from gateway.node import node
 from gateway.transports.poll_connection import PollConnection
 from quickim.rest.addresses import OWN, Visitor
+from quickim.rest.answers import Answer
 
 REMEMBERED_SECONDS = 120.0
 REMEMBERED_POLLERS = 10_000
@@ -70,7 +71,7 @@ async def answer_poll(identity: Identity, cursor: Cursor | None, visitor: Visito
     _pollers.remember(identity, connection.cursor)
     if legacy:
         if not connection.messages:
-            return HttpResponse(status=204)
+            return HttpResponse(status=204, headers=_HEADERS)
         return _json(connection.messages[0])
     return _json(body)
 
@@ -83,8 +84,8 @@ def _connection(identity: Identity, *, is_legacy: bool) -> PollConnection:
     return PollConnection(hub, identity, keeper)
 
 
-_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {"X-Accel-Buffering": "no"}
 
 
 def _json(body: bytes) -> HttpResponse:
-    return HttpResponse(body, headers=_HEADERS)
+    return Answer(body, 200, _HEADERS)

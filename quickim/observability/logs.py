@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import traceback
-import uuid
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -70,7 +69,7 @@ def escape_controls(text: str) -> str:
 def request_id_of(header: bytes) -> str:
     """The id of a request: its header's X-Request-Id when that is well-formed, else a new one."""
     given = header.decode("latin-1")
-    return given if _WELL_FORMED_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _WELL_FORMED_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def call_id_of(given: object) -> str:

@@ -6,6 +6,7 @@ wrong inside is logged here and never shown.
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -75,14 +76,15 @@ def failure_object(error: QuickimError) -> dict[str, Any]:
 class Answer(HttpResponse):
     """A response in JSON whose headers and cookies Django makes when somebody asks for them; mostly nobody does."""
 
-    def __init__(self, body: bytes, status: int) -> None:
+    def __init__(self, body: bytes, status: int, more: Mapping[str, str] | None = None) -> None:
         self.status_code = status
         self.body = body
+        self._more = more or {}
 
     def __getattr__(self, name: str) -> Any:
         if "headers" in self.__dict__ or name.startswith("__"):
             raise AttributeError(name)
-        super().__init__(self.body, status=self.status_code, headers=_HEADERS)
+        super().__init__(self.body, status=self.status_code, headers={**_HEADERS, **self._more})
         return getattr(self, name)
 
     @property
@@ -90,7 +92,10 @@ class Answer(HttpResponse):
         """As ASGI wants them, with the length; None when Django's were asked for, and may have been changed."""
         if "headers" in self.__dict__:
             return None
-        return [*_PLAIN_HEADERS, (b"content-length", b"%d" % len(self.body))]
+        headers = [*_PLAIN_HEADERS, (b"content-length", b"%d" % len(self.body))]
+        if self._more:
+            headers.extend((name.lower().encode(), value.encode()) for name, value in self._more.items())
+        return headers
 
 
 _HEADERS = {

@@ -234,26 +234,38 @@ async def _serve_lean(view: View, scope: Scope, body: bytes, receive: Receive, s
     if not getattr(view, "waits", False):
         await _respond(await view(request), send)
         return
-    # A view that waits or streams is ended when its client goes: the task that watches for that cancels ours.
+    # A view that waits or streams is ended when its client goes.
     me = asyncio.current_task()
     left = False
 
-    async def watch() -> None:
+    def leave() -> None:
         nonlocal left
-        while (await receive())["type"] != "http.disconnect":
-            pass
         left = True
         if me is not None:
             me.cancel()
 
-    watcher = spawn(watch(), "client watcher")
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        leave()
+
+    # Our own server tells; of another one a task has to ask.
+    when_gone = (scope.get("extensions") or {}).get("quickim.gone")
+    watcher = None
     try:
+        if when_gone is None:
+            watcher = spawn(watch(), "client watcher")
+        elif not when_gone(leave):
+            return
         await _respond(await view(request), send)
     except asyncio.CancelledError:
         if not left or me is None or me.uncancel() > 0:
             raise
     finally:
-        await cancel([watcher])
+        if watcher is not None:
+            await cancel([watcher])
+        elif when_gone is not None:
+            when_gone(None)
 
 
 async def _respond(response: HttpResponseBase, send: Send) -> None:
