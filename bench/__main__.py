@@ -13,17 +13,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import uvloop
 
 from bench import (
-    deliveries_ws,
+    deliveries,
     desk,
     idle_memory,
+    mixed_day,
     reads_postgres,
     report,
+    resume_storm,
     sends_http,
     sends_latency,
     sends_members,
@@ -51,8 +54,13 @@ BENCHMARKS = {
     "sends_ws": Benchmark(sends_ws.QUESTION, sends_ws.run),
     "sends_members": Benchmark(sends_members.QUESTION, sends_members.run),
     "sends_latency": Benchmark(sends_latency.QUESTION, sends_latency.run),
-    "deliveries_ws": Benchmark(deliveries_ws.QUESTION, deliveries_ws.run),
+    **{
+        f"deliveries_{protocol}": Benchmark(deliveries.question(protocol), partial(deliveries.run, protocol=protocol))
+        for protocol in ("ws", "sse", "poll")
+    },
     "idle_memory": Benchmark(idle_memory.QUESTION, idle_memory.run),
+    "resume_storm": Benchmark(resume_storm.QUESTION, resume_storm.run),
+    "mixed_day": Benchmark(mixed_day.QUESTION, mixed_day.run),
     "reads_postgres": Benchmark(reads_postgres.QUESTION, reads_postgres.run),
     "sends_postgres": Benchmark(sends_postgres.QUESTION, sends_postgres.run),
     "desk": Benchmark(desk.QUESTION, desk.run),
@@ -74,7 +82,9 @@ def main() -> int:
     parser.add_argument(
         "--messages", type=int, default=1_000_000, help="largest table of reads_postgres, desk (%(default)s)"
     )
-    parser.add_argument("--connections", type=int, default=10_000, help="WebSockets of workers_* (%(default)s)")
+    parser.add_argument(
+        "--connections", type=int, default=10_000, help="WebSockets of workers_*, resume_storm (%(default)s)"
+    )
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are {', '.join(BENCHMARKS)})")

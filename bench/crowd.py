@@ -13,7 +13,7 @@ import jwt
 
 from bench.load.senders import Call, Sender, websocket_call, websocket_sender
 from bench.load.streams import Tally, connect
-from bench.load.wide import Clock, WideStream
+from bench.load.wide import Clock, Mailbox, WideStream
 from bench.stage import Stage
 
 CONNECTIONS = 10_000
@@ -55,9 +55,9 @@ class Crowd:
 async def gather_crowd(on: Stage, connections: int) -> Crowd:
     """A crowd whose streams are not connected yet."""
     sessions = [f"member-{number}" for number in range(connections)]
-    tokens = [_token(session) for session in sessions]
+    tokens = [token(session) for session in sessions]
     tally, clock = Tally(), Clock()
-    streams = [WideStream(on.alarm, token, tally, clock) for token in tokens]
+    streams = [WideStream(on.alarm, token, Mailbox(tally, clock)) for token in tokens]
     groups = []
     sizes = ((SMALL_MEMBERS, connections // SMALL_MEMBERS), (LARGE_MEMBERS, 1), (connections, 1))
     for offset, (members, wanted) in enumerate(sizes):
@@ -85,7 +85,7 @@ async def open_crowd(on: Stage, crowd: Crowd) -> float:
     return len(crowd.streams) / (time.perf_counter() - began)
 
 
-def _token(session: str) -> str:
+def token(session: str) -> str:
     """A token as a product that holds the key may mint its own."""
     claims = {"sid": session, "platform": 1, "exp": int(time.time()) + _TOKEN_SECONDS}
     return jwt.encode(claims, JWT_KEY, "HS256", headers={"kid": "bench"})

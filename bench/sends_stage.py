@@ -3,14 +3,14 @@ so that what a send costs there is in the figures; and conversations of ten memb
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
 
 from bench.backing import postgresql_and_valkey
 from bench.load.senders import Call, Sender, websocket_call, websocket_sender
 from bench.load.streams import Tally, connect
-from bench.load.wide import Clock, WideStream
+from bench.load.wide import Clock, Mailbox, WideStream
 from bench.plan import Plan
 from bench.stage import Stage, stage
 
@@ -21,14 +21,14 @@ _CONVERSATIONS = 32
 
 
 @asynccontextmanager
-async def stage_on(back_end: str, plan: Plan) -> AsyncIterator[Stage]:
-    """A stage on one of ``BACK_ENDS``, all of it on the server's core."""
+async def stage_on(back_end: str, plan: Plan, settings: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
+    """A stage on one of ``BACK_ENDS``, all of it on the server's core, with ``settings``."""
     if back_end == SQLITE:
-        async with stage(plan) as on:
+        async with stage(plan, settings=settings) as on:
             yield on
         return
     with postgresql_and_valkey({plan.server_core}) as backing:
-        async with stage(plan, settings=backing.settings, backing=backing.pids) as on:
+        async with stage(plan, settings={**backing.settings, **(settings or {})}, backing=backing.pids) as on:
             yield on
 
 
@@ -75,7 +75,7 @@ class Rooms:
         for room in range(_CONVERSATIONS):
             sessions = [f"member-{room}-{number}" for number in range(MEMBERS)]
             conversation, tokens = await on.population.conversation(sessions), await on.population.tokens(sessions)
-            streams = [WideStream(on.alarm, token, self.tally, self.clock) for token in tokens]
+            streams = [WideStream(on.alarm, token, Mailbox(self.tally, self.clock)) for token in tokens]
             for stream in streams:
                 await on.guard(connect(on.server.port, stream), "connecting")
             self._readers[conversation] = tokens[0]

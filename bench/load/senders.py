@@ -80,11 +80,12 @@ class Sender:
         self._sent_at = 0.0
         self._round: Round | None = None
 
-    def start(self, round_: Round) -> None:
-        """Sends until the round ends."""
+    def start(self, round_: Round) -> int:
+        """Sends until the round ends; the number of the first message."""
         self._round = round_
         round_.entered()
         self._send()
+        return self._number
 
     def _send(self) -> None:
         self._number = number = next(self._receipts.numbers)

@@ -77,8 +77,8 @@ async def connect(port: int, stream: Stream) -> None:
 class MemberStream(WebSocketConnection, Stream):
     """A member's WebSocket: what is pushed is checked and counted, answers to calls go to ``on_answer``."""
 
-    def __init__(self, alarm: Alarm, token: str, tally: Tally) -> None:
-        super().__init__(alarm, "/notify?protoc=ws", token)
+    def __init__(self, alarm: Alarm, token: str, tally: Tally, since: str = "") -> None:
+        super().__init__(alarm, "/notify?protoc=ws" + (f"&since={since}" if since else ""), token)
         self.seq = 0
         self.on_answer: Callable[[Frame], None] | None = None
         self._tally = tally
@@ -105,46 +105,3 @@ class MemberStream(WebSocketConnection, Stream):
         self.on_answer = before
         if answer.code != 0:
             raise BenchmarkError(f"ping was answered {answer.code} {answer.error}")
-
-
-Chunks = dict[bytes, tuple[int, int]]
-"""Bytes as they came from a socket, to the first and last Seq in them."""
-
-_MAX_CHUNKS = 512
-
-
-class CrowdStream(MemberStream):
-    """One of many streams of the same conversation.
-
-    They receive the same bytes, so what one has decoded the others recognise: a lookup that compares every
-    byte takes the place of scanning and decoding. Bytes that are not known, or stand at another place, go the
-    long way.
-    """
-
-    def __init__(self, alarm: Alarm, token: str, tally: Tally, chunks: Chunks) -> None:
-        super().__init__(alarm, token, tally)
-        self._chunks = chunks
-
-    def data_received(self, data: bytes) -> None:
-        known = self._chunks.get(data)
-        if known is not None and not self._received and known[0] == self.seq + 1:
-            count = known[1] - self.seq
-            self.seq = known[1]
-            self._tally.add(count)
-            return
-        whole_before, seq_before = self._upgraded and not self._received, self.seq
-        self._only_messages = True
-        super().data_received(data)
-        if whole_before and not self._received and self._only_messages and self.seq > seq_before:
-            if len(self._chunks) >= _MAX_CHUNKS:
-                self._chunks.clear()
-            self._chunks[data] = (seq_before + 1, self.seq)
-
-    def text_received(self, payload: bytes) -> None:
-        seq = self.seq
-        super().text_received(payload)
-        self._only_messages = self._only_messages and self.seq > seq
-
-    def _control_received(self, opcode: int, payload: bytes) -> None:
-        self._only_messages = False
-        super()._control_received(opcode, payload)
