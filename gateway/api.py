@@ -110,6 +110,8 @@ async def notify(request: HttpRequest) -> HttpResponseBase:
             raise UnsupportedDriver
         visitor = visitor_of(scope)
         entrance.knock(visitor)
+        if protocol == "sse":
+            await entrance.turn()
         identity = await entrance.identify(request.META.get("HTTP_AUTHORIZATION", ""), query)
         # The browser's own header is newer than the address it once opened.
         cursor = entrance.parse_cursor(request.META.get("HTTP_LAST_EVENT_ID") or query.get("since"))

@@ -69,6 +69,11 @@ def watermark_after(tick: int) -> int:
     return (tick + 1) << msgid.LOW_BITS
 
 
+def microseconds_below(watermark: int) -> int:
+    """The time of the last tick that lies below ``watermark``, all of it."""
+    return msgid.milliseconds_of((watermark >> msgid.LOW_BITS) - 1) * 1_000
+
+
 def cursor_at(watermark: int, positions: Mapping[int, int], notices: Mapping[int, int]) -> Cursor:
     """The cursor of a watermark that lies above the first tick."""
     return Cursor((watermark >> msgid.LOW_BITS) - 1, positions, notices, low=watermark & _LARGEST_LOW)

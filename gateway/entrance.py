@@ -9,7 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from django.conf import settings
 
@@ -80,6 +80,11 @@ def knock(visitor: Visitor) -> None:
         _of_addresses.spend(visitor.limit_key, settings.QUICKIM.address_handshake_rate)
 
 
+async def turn() -> None:
+    """Wait for one's turn to connect: others are served between those of a crowd."""
+    await node().turnstile.enter()
+
+
 def admit(identity: Identity, visitor: Visitor, *, is_poll: bool = False) -> None:
     """Let ``identity`` on to the database; a poll counts as a call, for it comes again and again.
 
@@ -129,12 +134,17 @@ _of_sessions = Buckets("handshakes")
 
 def query_of(raw: bytes) -> dict[str, str]:
     """The fields of a query string; of several with one name the last counts. Raises InvalidParameter."""
-    if not raw:
-        return {}
     try:
-        return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=MOST_QUERY_FIELDS))
-    except ValueError:  # too many, or no UTF-8
-        raise InvalidParameter.field("url", "is not understood") from None
+        fields = raw.decode().split("&")
+    except UnicodeDecodeError:
+        raise InvalidParameter.field("url", "is not valid UTF-8") from None
+    if len(fields) > MOST_QUERY_FIELDS:
+        raise InvalidParameter.field("url", f"has more than {MOST_QUERY_FIELDS} fields")
+    query = {}
+    for field in fields:
+        name, _, value = field.partition("=")
+        query[unquote_plus(name)] = unquote_plus(value) if "%" in value or "+" in value else value
+    return query
 
 
 async def identify(authorization: str, query: Mapping[str, str], offered: str = "") -> Identity:

@@ -102,12 +102,12 @@ def read_window(window: Window, limit: int) -> tuple[list[Frame], int]:
 
 def _frames(rows: Sequence[Sequence[Any]]) -> list[Frame]:
     redacted = redacted_among(row[2] for row in rows if not row[-1])
-    return [_frame(row, row[2] in redacted) for row in rows]
+    ids = {number: str(as_uuid(public_id)) for number, public_id in {(row[0], row[1]) for row in rows}}
+    return [_frame(row, ids[row[0]], row[2] in redacted) for row in rows]
 
 
-def _frame(row: Sequence[Any], is_redacted: bool) -> Frame:
-    number, public_id, msg_id, seq, session, send_time, status, kind, content = row
-    conversation_id = str(as_uuid(public_id))
+def _frame(row: Sequence[Any], conversation_id: str, is_redacted: bool) -> Frame:
+    number, _, msg_id, seq, session, send_time, status, kind, content = row
     return message_frame(
         StoredMessage(number, conversation_id, msg_id, seq, session, send_time, status, kind, content, is_redacted)
     )

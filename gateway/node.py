@@ -33,6 +33,7 @@ from gateway.shares import Shares
 from gateway.sweep import Sweep
 from gateway.tokens import jwks_file
 from gateway.traces import announced, announcing, arrived, passed_by
+from gateway.turnstile import Turnstile
 from gateway.watchers import Watchers
 from messaging.ledger import ledger
 from messaging.message import MessagesCommitted, MessagesRedacted
@@ -55,6 +56,7 @@ class Node:
         self.loop = asyncio.get_running_loop()
         self.hub = Hub()
         self.kept_polls = KeptPolls()
+        self.turnstile = Turnstile()
         self.watchers = Watchers()
         self.revocation_watch = RevocationWatch(self.hub)
         self.sweep = Sweep(self.hub, lambda: self.layer.is_up, self.revocation_watch.catch_up)

@@ -10,11 +10,12 @@ import asyncio
 import contextvars
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.models import Model, QuerySet
@@ -40,8 +41,9 @@ APPEND_MARK = (0x71696D, 1)
 POSTGRESQL_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 _waits_for_locks: contextvars.ContextVar[bool] = contextvars.ContextVar("waits_for_locks", default=True)
-_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
-_waiting = 0
+HELP_SECONDS = 0.002
+"""How long work waits for the threads that are at it before another thread helps them. While statements are short, one
+thread does more than several, which take the interpreter from each other."""
 _sqlite_writer = threading.RLock()
 _writing_since: float | None = None
 """When (monotonic seconds) the transaction began that holds ``_sqlite_writer``."""
@@ -49,17 +51,12 @@ _writing_since: float | None = None
 
 async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run ``function`` on a database thread. Raises Unavailable when 2,000 others already wait."""
-    global _waiting
-    if _waiting >= MAX_WAITING:
-        raise Unavailable
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
     # The request id of log lines goes along.
-    context = contextvars.copy_context()
-    work = partial(context.run, partial(_run, function, *args, **kwargs))
-    _waiting += 1
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_executor, work)
-    finally:
-        _waiting -= 1
+    work = partial(contextvars.copy_context().run, partial(_run, function, *args, **kwargs))
+    _threads.take_on(_Work(loop, future, work))
+    return await future
 
 
 async def in_database_locking(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -88,7 +85,90 @@ def locked(rows: QuerySet[M]) -> QuerySet[M]:
 
 def workload() -> tuple[int, int]:
     """How many of the database threads are busy, and how many pieces of work wait for one."""
-    return min(_waiting, THREADS), max(0, _waiting - THREADS)
+    return _threads.busy, _threads.waiting
+
+
+class _Work(NamedTuple):
+    """A piece of work, and who waits for it."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    do: Callable[[], Any]
+
+    def settle(self, outcome: Any, error: BaseException | None) -> None:
+        """On the loop."""
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(outcome)
+        else:
+            self.future.set_exception(error)
+
+
+class _Threads:
+    """The database threads: as many at work as the work needs, each until nothing is left."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+        self._lock = threading.Lock()
+        self._line: deque[_Work] = deque()
+        self.busy = 0
+        self._helps_on: asyncio.AbstractEventLoop | None = None
+        """The loop on which it is looked soon whether another thread should help."""
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work in line."""
+        return len(self._line)
+
+    def take_on(self, work: _Work) -> None:
+        """Have ``work`` done. Raises Unavailable."""
+        with self._lock:
+            if len(self._line) >= MAX_WAITING:
+                raise Unavailable
+            self._line.append(work)
+            is_first = self.busy == 0
+            if is_first:
+                self.busy = 1
+        if is_first:
+            self._executor.submit(self._work)
+        elif self.busy < THREADS:
+            self._help_soon(work.loop)
+
+    def _help_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._helps_on is not loop:
+            self._helps_on = loop
+            loop.call_later(HELP_SECONDS, self._help, loop)
+
+    def _help(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._helps_on = None
+        with self._lock:
+            if not self._line or self.busy == THREADS:
+                return
+            self.busy += 1
+        self._executor.submit(self._work)
+        self._help_soon(loop)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._line:
+                    self.busy -= 1
+                    return
+                work = self._line.popleft()
+            if work.future.cancelled():
+                continue
+            outcome, failure = None, None
+            try:
+                outcome = work.do()
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it is for whoever waits
+                failure = error
+            # A loop that has ended waits for nothing.
+            with suppress(RuntimeError):
+                work.loop.call_soon_threadsafe(work.settle, outcome, failure)
+
+
+_threads = _Threads()
 
 
 def _run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -47,7 +47,8 @@ _pollers = _Pollers()
 async def answer_poll(identity: Identity, cursor: Cursor | None, visitor: Visitor = OWN) -> HttpResponse:
     """Wait for something after ``cursor`` and answer with it. Raises what refuses the poll."""
     entrance.admit(identity, visitor, is_poll=True)
-    legacy = settings.QUICKIM.legacy and cursor is None
+    configuration = settings.QUICKIM
+    legacy = configuration.legacy and cursor is None
     cursor = cursor or _pollers.resume(identity)
     kept = None if legacy or cursor is None else node().kept_polls.take(identity.caller, cursor.text)
     connection = kept or _connection(identity, is_legacy=legacy)
@@ -58,7 +59,7 @@ async def answer_poll(identity: Identity, cursor: Cursor | None, visitor: Visito
         else:
             loaded = await entrance.load(identity.caller.session, cursor)
             await entrance.enter(connection, identity, loaded, cursor, visitor)
-        timer = connection.loop.call_later(settings.QUICKIM.poll_wait_seconds, connection.close_empty_handed)
+        timer = connection.loop.call_later(configuration.poll_wait_seconds, connection.close_empty_handed)
         try:
             body = await answered
         finally:

@@ -5,14 +5,13 @@ what the cursor says was given is exactly what the answer holds.
 """
 
 import asyncio
-import dataclasses
 
 from django.conf import settings
 
 from gateway import entrance
 from gateway.claims import Identity
 from gateway.connection import Connection
-from gateway.cursor import Cursor, cursor_at, fits, watermark_after
+from gateway.cursor import Cursor, cursor_at, fits, microseconds_below, watermark_after
 from gateway.hub import Hub
 from gateway.kept import KeptPolls
 from gateway.resume import Seat, SessionLoad
@@ -258,10 +257,12 @@ class PollConnection(Connection):
 
     def _end_at(self, *, level: bool) -> Cursor:
         """Work out the cursor."""
-        cursor = cursor_at(self._watermark(level=level), {}, {})
-        positions = {number: seq for number, (seq, value) in self.known.items() if value >= cursor.watermark}
-        notices = {number: version for number, (version, at) in self.told.items() if at > cursor.microseconds}
-        self.cursor = dataclasses.replace(cursor, positions=positions, notices=notices).encode()
+        watermark = self._watermark(level=level)
+        positions = {number: seq for number, (seq, value) in self.known.items() if value >= watermark}
+        since = microseconds_below(watermark)
+        notices = {number: version for number, (version, at) in self.told.items() if at > since}
+        cursor = cursor_at(watermark, positions, notices)
+        self.cursor = cursor.encode()
         return cursor
 
     @property

@@ -1,0 +1,41 @@
+"""A turnstile for whoever connects: so many pass in a turn of the event loop, so that a crowd that comes at once does
+not hold up those who are in already. Lives on one event loop.
+"""
+
+import asyncio
+from collections import deque
+
+PER_TURN = 8
+"""Some milliseconds of work."""
+
+
+class Turnstile:
+    """See the module. First come, first served; the line is as long as the server lets connections be many."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._passed = 0
+        """In this turn."""
+        self._line: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        """Wait for one's turn; there is none to wait for while few come."""
+        if self._passed < PER_TURN and not self._line:
+            self._pass()
+            return
+        place = self._loop.create_future()
+        self._line.append(place)
+        await place
+
+    def _pass(self) -> None:
+        if not self._passed:
+            self._loop.call_soon(self._turn)
+        self._passed += 1
+
+    def _turn(self) -> None:
+        self._passed = 0
+        while self._line and self._passed < PER_TURN:
+            place = self._line.popleft()
+            if not place.done():
+                self._pass()
+                place.set_result(None)
