@@ -24,6 +24,8 @@ from bench import (
     desk,
     idle_memory,
     mixed_day,
+    peers_deliveries,
+    peers_sends,
     reads_postgres,
     report,
     resume_storm,
@@ -67,6 +69,8 @@ BENCHMARKS = {
     "slow_clients": Benchmark(slow_clients.QUESTION, slow_clients.run),
     "tracing": Benchmark(tracing.QUESTION, tracing.run),
     "workers_idle": Benchmark(workers_idle.QUESTION, workers_idle.run),
+    "peers_sends": Benchmark(peers_sends.QUESTION, peers_sends.run),
+    "peers_deliveries": Benchmark(peers_deliveries.QUESTION, peers_deliveries.run),
     "workers_deliveries": Benchmark(workers_deliveries.QUESTION, workers_deliveries.run),
 }
 

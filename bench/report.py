@@ -4,6 +4,7 @@ Law: the Markdown says nothing that the JSON does not hold.
 """
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def _medians(result: Result) -> dict[str, dict[str, float]]:
 
 
 def _figure(value: float) -> str:
+    if math.isnan(value):
+        return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
