@@ -25,9 +25,36 @@ KEPT_BYTES = 2**16
 """What may gather between two polls without going back to the database."""
 CROWDED_SECONDS = 0.5
 """How long an answer waits that can hold nothing because too many conversations moved within the last seconds."""
+GATHER_SECONDS, MAX_GATHER_SECONDS = 0.05, 0.15
+"""How long an answer that has something waits for more while the node is busy with polls, and when it is very busy."""
 _FITS_ANYWAY = 30
 """Positions that always fit a cursor."""
 _UNKNOWN = watermark_after(msgid.MAX_TICK)
+
+
+class Pace:
+    """Whether so many polls are answered here that each had better hold more: asking again costs a poller's client and
+    this node more than everything else about a message."""
+
+    WINDOW_SECONDS = 0.5
+    BUSY_ANSWERS = 1_000
+    """In a window."""
+
+    def __init__(self) -> None:
+        self._began = self._count = self._before = 0.0
+
+    def delay(self, now: float) -> float:
+        """An answer will be given at ``now`` (seconds of the loop), or this much later."""
+        elapsed = now - self._began
+        if elapsed >= self.WINDOW_SECONDS:
+            self._before = self._count if elapsed < 2 * self.WINDOW_SECONDS else 0
+            self._began, self._count = now, 0
+        self._count += 1
+        busy = max(self._before, self._count) / self.BUSY_ANSWERS
+        return 0.0 if busy <= 1 else min(MAX_GATHER_SECONDS, GATHER_SECONDS * busy)
+
+
+_pace = Pace()
 
 
 class PollConnection(Connection):
@@ -221,14 +248,19 @@ class PollConnection(Connection):
         return max(self._base, min(watermark_after(self.replayed_watermark), self._last))
 
     def _close_soon(self) -> None:
-        """Once all that comes in this turn of the loop is in; a replay in progress fills the answer first."""
+        """Once all that comes in this turn of the loop is in, or a little later; a replay in progress fills the answer
+        first."""
         if not self._is_closing and not self.behind and not self.is_kept:
             self._is_closing = True
-            self.loop.call_soon(self._close_if_level)
+            if delay := _pace.delay(self.loop.time()):
+                self.loop.call_later(delay, self._close_if_level)
+            else:
+                self.loop.call_soon(self._close_if_level)
 
     def _close_if_level(self) -> None:
         self._is_closing = False
-        if not self.ended and not self.behind and not self.is_kept:
+        # The answer that this was for may have been given already.
+        if (self.messages or self.events) and not self.ended and not self.behind and not self.is_kept:
             self._close(level=True)
 
     def _close(self, *, level: bool) -> None:
