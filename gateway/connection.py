@@ -8,7 +8,6 @@ Laws:
 """
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from gateway.cursor import Cursor
@@ -182,7 +181,7 @@ class Outbox:
     __slots__ = ("_chunks", "_low", "_wake", "closed", "size")
 
     def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._wake: asyncio.Future[None] | None = None
         self._low: asyncio.Future[None] | None = None
         self.closed = False
@@ -208,12 +207,12 @@ class Outbox:
 
     def take(self, max_bytes: int) -> bytes:
         """What waits, joined, about ``max_bytes`` of it; ``b""`` when nothing does."""
-        chunks, size = self._chunks, 0
-        taken: list[bytes] = []
-        while chunks and size < max_bytes:
-            chunk = chunks.popleft()
-            size += len(chunk)
-            taken.append(chunk)
+        chunks, count, size = self._chunks, 0, 0
+        while count < len(chunks) and size < max_bytes:
+            size += len(chunks[count])
+            count += 1
+        taken = chunks[:count]
+        del chunks[:count]
         self.size -= size
         if self._low is not None and not chunks and not self._low.done():
             self._low.set_result(None)

@@ -1,11 +1,15 @@
 """uvicorn's WebSocket protocol, offering the application its transport: ``scope["extensions"]["quickim.frames"]``.
 
-Law: only whole, unmasked, uncompressed frames are written here, between those that the protocol writes itself; so
-deflate must be off, and the application uses it for text frames only.
+Laws: only whole, unmasked, uncompressed frames are written here, between those that the protocol writes itself; so
+deflate must be off, and the application uses it for text frames only. An application that left a listener behind may
+return while its socket lives: the listener is called for one event after the other, the last one a disconnect, in a
+task that lives as long as there are some. Nothing of the handshake is kept for an idle socket.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import (  # type: ignore[attr-defined]  # apply_mask: in C, where it was built
     CloseCode,
@@ -13,10 +17,16 @@ from websockets.frames import (  # type: ignore[attr-defined]  # apply_mask: in 
     Opcode,
     apply_mask,
 )
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from gateway.server.refusals import handshake_refusal
+from gateway.server.waiting import Events, Gate
+from quickim.tasks import spawn
+
+Listener = Callable[[Any], Awaitable[None]]
+"""Takes one ASGI event."""
 SHORTEST = 6
 """Bytes of a frame from a client: two of the head, four of the mask."""
 WHOLE_TEXT = 0x81
@@ -62,12 +72,20 @@ class Frames:
         """Drop the connection."""
         self._protocol.transport.abort()
 
+    def leave_to(self, listener: Listener) -> None:
+        """Once the application has returned, its ``receive`` is over and ``listener`` takes what comes."""
+        self._protocol.listener = listener
+
 
 class Conversation(ServerProtocol):
     """RFC 6455, with its 5.4 to the letter: a close may come amid the pieces of a message, and is no error then."""
 
     is_level = False
     """Whether the last byte that came was a message's last: the next begins another."""
+
+    def reject(self, status: Any, text: str) -> Response:
+        """A handshake is refused as everything is: in the envelope."""
+        return handshake_refusal(int(status))
 
     def receive_data(self, data: bytes | bytearray) -> None:
         """Take what came in."""
@@ -85,9 +103,113 @@ class Conversation(ServerProtocol):
 class FramesProtocol(WebSocketsSansIOProtocol):
     """See the module."""
 
+    # uvicorn's own attributes, too: in slots they take a fifth of what they take in a dictionary.
+    __slots__ = (
+        "_is_listening",
+        "app",
+        "app_state",
+        "asgi_version",
+        "client",
+        "close_sent",
+        "close_timeout",
+        "close_timer",
+        "config",
+        "conn",
+        "connections",
+        "curr_msg_data_type",
+        "default_headers",
+        "disconnected",
+        "frames",
+        "handshake_complete",
+        "handshake_initiated",
+        "initial_response",
+        "last_ping_rtt",
+        "listener",
+        "logger",
+        "loop",
+        "pending_ping_payload",
+        "ping_interval",
+        "ping_sent_at",
+        "ping_timeout",
+        "ping_timer",
+        "pong_timer",
+        "queue",
+        "read_paused",
+        "request",
+        "response",
+        "root_path",
+        "scheme",
+        "scope",
+        "server",
+        "tasks",
+        "transport",
+        "writable",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn: Conversation = Conversation(max_size=self.config.ws_max_size, logger=self.logger)
+        self.queue: Any = Events()
+        self.writable: Any = Gate()
+        self.listener: Listener | None = None
+        self._is_listening = False
+
+    async def run_asgi(self) -> None:
+        """Run the application, which may leave its socket to a listener."""
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("Exception in ASGI application\n")
+            self.send_500_response()
+        else:
+            if self.listener is not None:
+                self._listen()
+                return
+            if not self.handshake_complete:
+                self.logger.error("ASGI callable returned without completing handshake.")
+                self.send_500_response()
+        if self.close_timer is None:
+            self.transport.close()
+
+    def _listen(self) -> None:
+        del self.scope, self.request, self.response
+        self.queue.came = self._wake
+        if not self.queue.empty():
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.listener is not None and not self._is_listening:
+            self._is_listening = True
+            task = spawn(self._hear(), "websocket listener")
+            task.add_done_callback(self.on_task_complete)
+            self.tasks.add(task)
+
+    async def _hear(self) -> None:
+        """All that waits; what comes meanwhile, too."""
+        try:
+            while (listener := self.listener) is not None and not self.queue.empty():
+                event = await self.receive()
+                if event["type"] == "websocket.disconnect":
+                    self.listener = None
+                await listener(event)
+        except Exception as error:  # whatever it is, the connection must not stay half alive
+            if not isinstance(error, OSError):
+                self.logger.exception("Exception in ASGI application\n")
+            await self._give_up()
+        finally:
+            self._is_listening = False
+            if self.listener is None:
+                self.queue.came = None
+                if self.close_timer is None:
+                    self.transport.close()
+
+    async def _give_up(self) -> None:
+        """The listener failed, perhaps at its end."""
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            await listener({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})
 
     def data_received(self, data: bytes) -> None:
         """Take what came in: whole messages here, all else by the library, which may not be amid anything then."""

@@ -6,14 +6,14 @@ connection; calls take effect in the order they were sent (sends may overlap eac
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from channels.consumer import AsyncConsumer
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
-from django.http import QueryDict
 
 from gateway import entrance
 from gateway.calls import Calls
@@ -22,9 +22,10 @@ from gateway.connection import Connection
 from gateway.wire import BAD_REQUEST, FRAME_TOO_LARGE, MAX_REASON_BYTES, TOO_MANY_FRAMES, Bundle, Farewell, Frame
 from quickim.errors import InvalidParameter, QuickimError, UnknownInterface, UnsupportedDriver
 from quickim.observability.logs import request_id, request_id_of
-from quickim.rest.addresses import Visitor, visitor_of
+from quickim.rest.addresses import visitor_of
 from quickim.rest.answers import known_error
 from quickim.rest.callers import Caller
+from quickim.rest.hosts import check_host, check_one_host
 from quickim.rest.origins import is_own_origin, origin_allowed
 from quickim.rest.rates import Bucket
 from quickim.tasks import cancel, spawn
@@ -58,18 +59,21 @@ class FrameWriter(Protocol):
     def abort(self) -> None:
         """Drop the connection."""
 
+    def leave_to(self, listener: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        """The application returns, and ``listener`` takes every event that is still to come."""
+
 
 class WebSocketConnection(Connection):
     """A connection whose frames go straight to the transport, or through ASGI's ``send`` where that is not offered."""
 
-    __slots__ = ("_queue", "_queued", "_send", "_sender", "_writer", "closing")
+    __slots__ = ("_queue", "_queued", "_send", "_sender", "closing", "writer")
     protocol = "ws"
 
     def __init__(self, caller: Caller, outbox_bytes: int, send: Send, writer: FrameWriter | None) -> None:
         super().__init__(caller, outbox_bytes)
         self._send = send
-        self._writer = writer
-        self._queue: deque[Frame] = deque()
+        self.writer = writer
+        self._queue: deque[Frame] | None = None
         self._queued = 0
         self._sender: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
@@ -81,22 +85,22 @@ class WebSocketConnection(Connection):
 
     def push_all(self, bundle: Bundle) -> None:
         """See Connection."""
-        if self._writer is None:
+        if self.writer is None:
             super().push_all(bundle)
-        elif self.closing is None and self._writer.write(bundle.websocket) > self.outbox_bytes:
+        elif self.closing is None and self.writer.write(bundle.websocket) > self.outbox_bytes:
             self.watch_outbox()
 
     @property
     def pending(self) -> int:
         """See Connection."""
-        return self._writer.pending if self._writer is not None else self._queued
+        return self.writer.pending if self.writer is not None else self._queued
 
     async def drained(self) -> bool:
         """See Connection."""
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                if self._writer is not None:
-                    await self._writer.drained()
+                if self.writer is not None:
+                    await self.writer.drained()
                 elif self._sender is not None:
                     await asyncio.shield(self._sender)
         except TimeoutError:
@@ -114,8 +118,10 @@ class WebSocketConnection(Connection):
         await cancel([task for task in (self._sender, self.closing) if task is not None])
 
     def _write(self, frame: Frame) -> int:
-        if self._writer is not None:
-            return self._writer.write(frame.websocket)
+        if self.writer is not None:
+            return self.writer.write(frame.websocket)
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append(frame)
         self._queued += len(frame.body)
         if self._sender is None:
@@ -130,13 +136,13 @@ class WebSocketConnection(Connection):
                 await self._send({"type": "websocket.send", "text": frame.text})
         except OSError:
             # The client is gone; the consumer hears of it by its own event.
-            self._queue.clear()
+            self._queue = None
         finally:
             self._sender = None
 
     async def _close(self, farewell: Farewell) -> None:
-        if self._writer is not None and self._writer.is_closing:
-            self._writer.abort()
+        if self.writer is not None and self.writer.is_closing:
+            self.writer.abort()
             return
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -145,8 +151,8 @@ class WebSocketConnection(Connection):
                 reason = farewell.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
                 await self._send({"type": "websocket.close", "code": farewell.code, "reason": reason})
         except TimeoutError:
-            if self._writer is not None:
-                self._writer.abort()
+            if self.writer is not None:
+                self.writer.abort()
         except OSError:
             return
 
@@ -173,7 +179,9 @@ class NotifyConsumer(AsyncConsumer):
             try:
                 visitor = visitor_of(scope)
                 entrance.knock(visitor)
-                query = QueryDict(scope["query_string"])
+                await entrance.turn()
+                _check_hosts(scope)
+                query = entrance.query_of(scope["query_string"])
                 identity = await self._identity(headers, offered, query)
                 cursor = entrance.parse_cursor(query.get("since"))
                 entrance.admit(identity, visitor)
@@ -181,11 +189,16 @@ class NotifyConsumer(AsyncConsumer):
                 connection = self._connection(identity.caller, scope, send)
                 await send(accept)
                 await entrance.enter(connection, identity, loaded, cursor, visitor)
-            except (QuickimError, DatabaseError, InterfaceError, UnicodeDecodeError) as error:
+            except (QuickimError, DatabaseError, InterfaceError, UnicodeDecodeError, SuspiciousOperation) as error:
                 known = InvalidParameter() if isinstance(error, UnicodeDecodeError) else known_error(error)
                 await self._refuse(entrance.farewell_of(known), connection, accept, scope, receive, send)
                 return
-            await self._serve(connection, identity, visitor, receive)
+            served = Served(connection, Calls(connection, identity, visitor.limit_key), identifier)
+            writer, connection = connection.writer, None
+            if writer is not None:
+                writer.leave_to(served.take)
+            else:
+                await self._serve(served, receive)
         except OSError:
             # The client went away while something was written to it.
             return
@@ -194,7 +207,7 @@ class NotifyConsumer(AsyncConsumer):
                 entrance.leave(connection)
                 await connection.over()
 
-    async def _identity(self, headers: dict[str, str], offered: list[str], query: QueryDict) -> Identity:
+    async def _identity(self, headers: dict[str, str], offered: list[str], query: Mapping[str, str]) -> Identity:
         if query.get("protoc", "ws") != "ws":
             raise UnsupportedDriver
         origin = headers.get("origin")
@@ -225,34 +238,55 @@ class NotifyConsumer(AsyncConsumer):
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
-    async def _serve(
-        self,
-        connection: WebSocketConnection,
-        identity: Identity,
-        visitor: Visitor,
-        receive: Callable[[], Awaitable[Any]],
-    ) -> None:
-        calls = Calls(connection, identity, visitor.limit_key)
-        rate = settings.QUICKIM.frame_rate
-        bucket = Bucket(rate, connection.loop.time()) if rate else None
+    async def _serve(self, served: "Served", receive: Callable[[], Awaitable[Any]]) -> None:
         try:
             while (event := await receive())["type"] == "websocket.receive":
-                if connection.ended:
-                    continue
-                raw = event.get("text")
-                if raw is None:
-                    raw = event.get("bytes") or b""
-                if "quickim.flood" in event:
-                    # Of frames that ASGI does not tell of, counted by our own server (gateway.server.limited).
-                    connection.end(TOO_MANY_FRAMES)
-                elif bucket and rate and bucket.take(rate, connection.loop.time()):
-                    connection.end(TOO_MANY_FRAMES)
-                elif len(raw) > settings.QUICKIM.max_body_bytes:
-                    connection.end(FRAME_TOO_LARGE)
-                else:
-                    await calls.take(raw)
+                await served.take(event)
         finally:
-            await calls.close()
+            await served.end()
+
+
+class Served:
+    """A connection that is in, and what it calls: all that lives as long as an idle socket."""
+
+    __slots__ = ("_bucket", "_calls", "_connection", "_rate", "_request_id")
+
+    def __init__(self, connection: WebSocketConnection, calls: Calls, identifier: str) -> None:
+        self._connection = connection
+        self._calls = calls
+        self._request_id = identifier
+        self._rate = settings.QUICKIM.frame_rate
+        self._bucket = Bucket(self._rate, connection.loop.time()) if self._rate else None
+
+    async def take(self, event: dict[str, Any]) -> None:
+        """What came in; returns when the next may come."""
+        request_id.set(self._request_id)
+        connection = self._connection
+        if event["type"] != "websocket.receive":
+            await self.end()
+            return
+        if connection.ended:
+            return
+        raw = event.get("text")
+        if raw is None:
+            raw = event.get("bytes") or b""
+        if "quickim.flood" in event:
+            # Of frames that ASGI does not tell of, counted by our own server (gateway.server.limited).
+            connection.end(TOO_MANY_FRAMES)
+        elif self._bucket and self._rate and self._bucket.take(self._rate, connection.loop.time()):
+            connection.end(TOO_MANY_FRAMES)
+        elif len(raw) > settings.QUICKIM.max_body_bytes:
+            connection.end(FRAME_TOO_LARGE)
+        else:
+            await self._calls.take(raw)
+
+    async def end(self) -> None:
+        """The socket is gone."""
+        try:
+            await self._calls.close()
+        finally:
+            entrance.leave(self._connection)
+            await self._connection.over()
 
 
 class RefusedPath:
@@ -262,7 +296,18 @@ class RefusedPath:
         """Accepted, told why, closed."""
         if (await receive())["type"] != "websocket.connect":
             return
+        try:
+            entrance.knock(visitor_of(scope))
+            _check_hosts(scope)
+            farewell = replace(BAD_REQUEST, reason=UnknownInterface.text())
+        except QuickimError as error:
+            farewell = entrance.farewell_of(error)
         await send({"type": "websocket.accept"})
-        farewell = replace(BAD_REQUEST, reason=UnknownInterface.text())
         await send({"type": "websocket.send", "text": farewell.notice().text})
         await send({"type": "websocket.close", "code": farewell.code, "reason": farewell.reason})
+
+
+def _check_hosts(scope: dict[str, Any]) -> None:
+    """As HTTP does. Raises InvalidParameter."""
+    check_one_host(scope["headers"])
+    check_host(dict(scope["headers"]).get(b"host", b""))
