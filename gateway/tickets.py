@@ -16,9 +16,8 @@ from django.utils.crypto import salted_hmac
 
 from gateway.claims import Identity
 from gateway.models import ConnectTicket
-from gateway.tokens import check_identity
+from gateway.tokens import check_identity, refused
 from quickim.database import database_clock, in_database, write_transaction
-from quickim.errors import InvalidToken
 from quickim.rest.callers import Caller
 from quickim.rest.rates import Buckets
 
@@ -27,7 +26,7 @@ _RANDOM_BYTES, _MARK_BYTES = 18, 15
 _SHAPE = re.compile("[A-Za-z0-9_-]{44}")
 _PRUNED_AT_ONCE = 5_000
 
-_asked = Buckets()
+_asked = Buckets("tickets")
 
 
 async def issue_ticket(identity: Identity) -> str:
@@ -44,13 +43,13 @@ async def redeem_ticket(ticket: str) -> Identity:
     """What the ticket's token said; the ticket is spent. Raises InvalidToken, TokenRevoked, Unavailable, and the
     database's errors."""
     if _SHAPE.fullmatch(ticket) is None:
-        raise InvalidToken
+        raise refused("ticket")
     parts = urlsafe_b64decode(ticket)
     if not hmac.compare_digest(parts[_RANDOM_BYTES:], _mark(parts[:_RANDOM_BYTES])):
-        raise InvalidToken
+        raise refused("ticket")
     identity = await in_database(_spend, _digest(ticket))
     if identity is None:
-        raise InvalidToken
+        raise refused("ticket")
     check_identity(identity)
     return identity
 

@@ -91,11 +91,7 @@ def verify_token(token: str) -> Identity:
     elif identity.expires_at + LEEWAY_SECONDS <= now:
         del _verified[token]
         raise refused("expired")
-    try:
-        revocations.check(identity.caller, identity.issued_at)
-    except TokenRevoked:
-        metrics.TOKEN_FAILURES.inc(1, "revoked")
-        raise
+    _check_revocations(identity)
     return identity
 
 
@@ -109,7 +105,15 @@ def check_identity(identity: Identity) -> None:
     """What ``verify_token`` asks of a token that is known. Raises the same."""
     if identity.expires_at + LEEWAY_SECONDS <= time.time():
         raise refused("expired")
-    revocations.check(identity.caller, identity.issued_at)
+    _check_revocations(identity)
+
+
+def _check_revocations(identity: Identity) -> None:
+    try:
+        revocations.check(identity.caller, identity.issued_at)
+    except TokenRevoked:
+        metrics.TOKEN_FAILURES.inc(1, "revoked")
+        raise
 
 
 def _read(token: str, now: float) -> Identity:

@@ -2,8 +2,8 @@
 
 Laws: who has not sent a whole request head within ``HEAD_SECONDS``, or sends a body slower than
 ``FLOOR_BYTES_PER_SECOND``, is dropped; neither takes a timer of its own. One address has so many connections, and a
-tenth of them amid a request. When the process is full, whoever has been arriving longest makes room: silent ones cannot
-keep others out.
+tenth of them amid a request. When the process is full, whoever has been arriving longest makes room, and then whoever
+has been idle longest: neither silent ones nor those that were served once can keep others out.
 """
 
 import resource
@@ -20,16 +20,20 @@ RESERVED_FILES = 128
 """Open files that are no connections of clients: databases, Redis, SQLite, logs."""
 
 
-class Arriving(Protocol):
+class Idle(Protocol):
+    """A connection that nothing would be lost with."""
+
+    def drop(self) -> None:
+        """Close it, at once."""
+
+
+class Arriving(Idle, Protocol):
     """A connection amid a request."""
 
     limit_key: str
 
     def is_late(self, seconds: float) -> bool:
         """Whether it should have sent more in the ``seconds`` since it began."""
-
-    def drop(self) -> None:
-        """Close it, at once."""
 
 
 class Arrivals:
@@ -45,6 +49,8 @@ class Arrivals:
         self._arriving_of_address: dict[str, int] = {}
         self._since: dict[Any, float] = {}
         """In the order in which they began."""
+        self._idle: dict[Any, None] = {}
+        """In the order in which they became so."""
 
     def enter(self, limit_key: str) -> bool:
         """A connection of ``limit_key`` (``""``: not counted by address) was made; False when it may not stay."""
@@ -54,7 +60,7 @@ class Arrivals:
         ):
             return False
         if self.total >= self.most:
-            longest = next(iter(self._since), None)
+            longest = next(iter(self._since), None) or next(iter(self._idle), None)
             if longest is None:
                 return False
             longest.drop()
@@ -71,6 +77,7 @@ class Arrivals:
 
     def begin(self, connection: Arriving, now: float) -> None:
         """``connection`` owes the rest of a request."""
+        self._idle.pop(connection, None)
         if connection not in self._since:
             self._since[connection] = now
             key = connection.limit_key
@@ -78,9 +85,18 @@ class Arrivals:
                 self._arriving_of_address[key] = self._arriving_of_address.get(key, 0) + 1
 
     def end(self, connection: Arriving) -> None:
-        """``connection`` owes nothing now."""
+        """``connection`` owes nothing now, and is being served."""
+        self._idle.pop(connection, None)
         if self._since.pop(connection, None) is not None and connection.limit_key:
             _decrease(self._arriving_of_address, connection.limit_key)
+
+    def rest(self, connection: Idle) -> None:
+        """``connection``, which owes nothing, was told all that it asked for; until it begins, ends or ``wakes``."""
+        self._idle[connection] = None
+
+    def wake(self, connection: Idle) -> None:
+        """``connection`` is idle no more."""
+        self._idle.pop(connection, None)
 
     def drop_late(self, now: float) -> None:
         """Close whoever is behind; to be called every second or so."""

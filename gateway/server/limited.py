@@ -1,36 +1,46 @@
 """uvicorn's protocols with bounds on what a client may owe, hold or repeat before the application hears of it.
 
 Laws: a connection is counted from its first moment to its last, also when it becomes a WebSocket; a request head is at
-most ``MAX_HEAD_BYTES`` long, and so is what surrounds a body; an answer that nobody takes is given up; WebSocket frames
-that ASGI does not tell of (pings, pongs, pieces of messages) count as frames too.
+most ``MAX_HEAD_BYTES`` long, and so is what surrounds a body; while requests wait behind one that is being answered,
+nothing more is read, and ``MOST_WAITING`` may; answers and refusals come in the order of what they answer; an answer
+that nobody takes is given up; WebSocket frames that ASGI does not tell of (pings, pongs, pieces of messages) count as
+frames too.
 """
 
-import uuid
 from asyncio import BaseTransport
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from websockets.frames import Frame
 
 from gateway.server.arrivals import FLOOR_BYTES_PER_SECOND, HEAD_SECONDS, arrivals
+from gateway.server.flow import Flow
 from gateway.server.frames import FramesProtocol
-from quickim.errors import InvalidParameter, TooManyRequests
+from gateway.server.refusals import refusal
+from gateway.server.streams import UNTAKEN_SECONDS, Source, Stream, give_up_untaken
+from quickim.errors import InvalidParameter, QuickimError, TooManyRequests
 from quickim.rest.addresses import peer_key
-from quickim.rest.answers import failure
 from quickim.rest.rates import Bucket
 
 MAX_HEAD_BYTES = 65_536
 FRAMING = 9
 """Bytes around each of a body's, when a client sends it in the smallest of chunks, and the byte itself."""
-UNTAKEN_SECONDS = 10.0
-"""How often it is looked whether the rest of an answer is still being taken."""
+MOST_WAITING = 16
+"""Requests behind the one that is being answered."""
+
+
+class _Refused(Exception):
+    """Nothing more of the connection is read."""
 
 
 class LimitedHttp(HttpToolsProtocol):
     """See the module."""
 
     limit_key = ""
+    flow: Flow
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,49 +48,105 @@ class LimitedHttp(HttpToolsProtocol):
         self._is_open = True
         """Whether the rest of a request is still to come; also before the first."""
         self._has_head = False
+        self._piece = 0
+        """Bytes of what is being parsed."""
+        self._is_pipelined = False
+        """Whether another request came to its end in that."""
         self._received = 0
+        """Bytes since the request began, at least."""
+        self._most_received = 0
+        """The same, at most."""
         self._body_bytes = 0
-        self._untaken = 0
+        self._running: RequestResponseCycle | None = None
+        """The request that is being answered, or was last."""
+        self._last_word = b""
+        """What is said when all that came before it is answered."""
+        self._when_gone: Callable[[], None] | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Let it stay, or say why not."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.flow = Flow(self.transport, self.pipeline)
         self.limit_key = peer_key(self.client[0]) if self.client else ""
         self._stays = arrivals().enter(self.limit_key)
         if self._stays:
             arrivals().begin(self, self.loop.time())
         else:
-            self._refuse(TooManyRequests(retry_after_seconds=HEAD_SECONDS))
+            self._say_last(refusal(TooManyRequests(retry_after_seconds=HEAD_SECONDS)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         super().connection_lost(exc)
+        # uvicorn tells only the request that came last.
+        self.pipeline.clear()
+        if self._is_answering():
+            self._give_up_running()
         self._leave()
+        if self._when_gone is not None:
+            self._when_gone()
+            self._when_gone = None
 
     def data_received(self, data: bytes) -> None:
         """Parse it, and note whether the client owes more."""
-        if self.transport.is_closing():
+        if self._last_word or self.transport.is_closing():
             return
-        self._received += len(data)
-        if self._is_open and self._received - FRAMING * self._body_bytes > MAX_HEAD_BYTES + len(data):
-            self._refuse(InvalidParameter.field("head", "is too large"))
+        self._unset_keepalive_if_required()
+        self._piece = len(data)
+        self._is_pipelined = False
+        self._received += self._piece
+        self._most_received += self._piece
+        try:
+            self._parse(data)
+            if self._is_open and self._received - FRAMING * self._body_bytes > MAX_HEAD_BYTES:
+                self._refuse(InvalidParameter.field("head", "is too large"))
+        except _Refused:
             return
-        super().data_received(data)
         if not self._stays:
             return
+        if not self._is_open and not self._is_answering():
+            # Ends of lines, behind which nothing begins yet.
+            self._is_open, self._has_head, self._received, self._body_bytes = True, False, self._piece, 0
         if self._is_open and not self.pipeline:
             arrivals().begin(self, self.loop.time())
         else:
             arrivals().end(self)
 
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. Raises _Refused, and goes on behind what asks for a protocol that is not spoken here."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as upgrade:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                data = data[upgrade.args[0] :]
+            except HttpParserError:
+                # Also what a callback of ours raised.
+                if not self._last_word and not self.transport.is_closing():
+                    self._refuse(InvalidParameter())
+                raise _Refused from None
+
     def on_message_begin(self) -> None:
         """A request."""
         super().on_message_begin()
         self._is_open, self._has_head = True, False
-        self._received = self._body_bytes = 0
+        self._body_bytes = 0
+        self._received, self._most_received = 0 if self._is_pipelined else self._piece, self._piece
+        cast(dict[str, Any], self.scope)["extensions"] = {
+            "quickim.stream": self.leave_to,
+            "quickim.gone": self.when_gone,
+        }
 
     def on_headers_complete(self) -> None:
-        """Its head is whole."""
+        """Its head is whole. Raises _Refused."""
+        if self._most_received > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
+            self._refuse(InvalidParameter.field("head", "is too large"))
+        if len(self.pipeline) >= MOST_WAITING:
+            self._refuse(TooManyRequests(retry_after_seconds=1))
+        if self.parser.should_upgrade() and self._should_upgrade():
+            self._check_upgrade()
         super().on_headers_complete()
         self._has_head = True
 
@@ -93,18 +159,54 @@ class LimitedHttp(HttpToolsProtocol):
         """It is whole."""
         super().on_message_complete()
         self._is_open = False
+        self._is_pipelined = True
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection on, and with it its place."""
         arrivals().end(self)
         self._stays = False
         super().handle_websocket_upgrade()
+        websocket: Any = self.transport.get_protocol()
+        if not websocket.handshake_initiated:
+            # The library of WebSockets could not even read it, and uvicorn does not look at that.
+            self._say_last(refusal(InvalidParameter.field("head", "cannot be read as a WebSocket's")))
+
+    def when_gone(self, tell: Callable[[], None] | None) -> bool:
+        """Call ``tell`` if the client goes while the answer is under way, until that is taken back; False when it is
+        gone."""
+        self._when_gone = tell
+        return not self.transport.is_closing()
+
+    def leave_to(self, source: Source) -> Stream | None:
+        """The answer under way goes on from ``source``, and the application returns; None when it cannot be: the
+        client is gone, or has begun to ask for more."""
+        cycle, transport = self.cycle, self.transport
+        if cycle.disconnected or not cycle.chunked_encoding or cycle.keep_alive or self._is_open or self.pipeline:
+            return None
+        if transport.is_closing() or not self._stays:
+            return None
+        self._stays = False
+        self.flow.forget()
+        self.connections.discard(self)
+        self.flow.resume_reading()
+        stream = Stream(transport, source, self.connections, self.limit_key, takes=not self.flow.write_paused)
+        # As if it were lost: this is no more its connection than one that became a WebSocket.
+        cycle.disconnected = True
+        self._running = None
+        self.parser = self.cycle = self.scope = None  # type: ignore[assignment]
+        return stream
 
     def on_response_complete(self) -> None:
         """The next request that is here begins, whole or not."""
         super().on_response_complete()
-        if self._stays and self._is_open and not self.pipeline and not self.transport.is_closing():
+        if self.transport.is_closing():
+            self._give_up_untaken()
+        elif self._last_word and not self._is_answering():
+            self._say_last(self._last_word)
+        elif self._stays and self._is_open and not self.pipeline:
             arrivals().begin(self, self.loop.time())
+        elif self._stays and not self._is_answering():
+            arrivals().rest(self)
 
     def is_late(self, seconds: float) -> bool:
         """See Arriving."""
@@ -118,24 +220,41 @@ class LimitedHttp(HttpToolsProtocol):
         self._leave()
         self.transport.abort()
 
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered in the envelope, too."""
-        self._refuse(InvalidParameter())
-
     def timeout_keep_alive_handler(self) -> None:
         """Idle for long; closing waits for what was not taken, but only while somebody takes it."""
         super().timeout_keep_alive_handler()
-        self._untaken = self.transport.get_write_buffer_size()
-        if self._untaken:
-            self.loop.call_later(UNTAKEN_SECONDS, self._give_up_untaken)
+        self._give_up_untaken()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _is_answering(self) -> bool:
+        return self._running is not None and not self._running.response_complete
+
+    def _give_up_running(self) -> None:
+        """Its application writes nothing more, and hears that its client is gone."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _head_bytes(self) -> int:
+        fields = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        return len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n") + fields
+
+    def _check_upgrade(self) -> None:
+        """A WebSocket begins with a request alone. Raises _Refused."""
+        if any(
+            (name == b"content-length" and value.strip(b"0")) or name == b"transfer-encoding"
+            for name, value in self.headers
+        ):
+            self._refuse(InvalidParameter.field("body", "is not for a request to upgrade"))
+        if self._is_answering():
+            self._refuse(InvalidParameter.field("handshake", "must wait for the answers before it"))
 
     def _give_up_untaken(self) -> None:
-        pending = self.transport.get_write_buffer_size()
-        if self._untaken - pending < UNTAKEN_SECONDS * FLOOR_BYTES_PER_SECOND:
-            self.transport.abort()
-            return
-        self._untaken = pending
-        self.loop.call_later(UNTAKEN_SECONDS, self._give_up_untaken)
+        if pending := self.transport.get_write_buffer_size():
+            self.loop.call_later(UNTAKEN_SECONDS, give_up_untaken, self.transport, pending)
 
     def _leave(self) -> None:
         arrivals().end(self)
@@ -143,18 +262,34 @@ class LimitedHttp(HttpToolsProtocol):
             self._stays = False
             arrivals().leave(self.limit_key)
 
-    def _refuse(self, error: InvalidParameter | TooManyRequests) -> None:
-        response = failure(error)
-        lines = [f"HTTP/1.1 {response.status_code} {response.reason_phrase}", "connection: close"]
-        lines += [f"{name.lower()}: {value}" for name, value in response.items()]
-        lines.append(f"x-request-id: {uuid.uuid4().hex}")
-        lines += [f"content-length: {len(response.content)}", "", ""]
-        self.transport.write("\r\n".join(lines).encode("latin-1") + response.content)
+    def _refuse(self, error: QuickimError) -> None:
+        """Say so in its turn, and close. Raises _Refused."""
+        arrivals().end(self)
+        last: RequestResponseCycle | None = self.cycle
+        if last is not None and last.more_body and not last.response_complete:
+            # It is the body of the last request: that is never answered.
+            if self.pipeline:
+                self.pipeline.popleft()
+            else:
+                self._give_up_running()
+                self._say_last(b"" if last.response_started else refusal(error))
+                raise _Refused
+        if self._is_answering():
+            self._last_word = refusal(error)
+        else:
+            self._say_last(refusal(error))
+        raise _Refused
+
+    def _say_last(self, word: bytes) -> None:
+        self.transport.write(word)
         self.transport.close()
+        self._give_up_untaken()
 
 
 class LimitedWebSocket(FramesProtocol):
     """See the module."""
+
+    __slots__ = ("_rate", "_unseen")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -165,7 +300,19 @@ class LimitedWebSocket(FramesProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         super().connection_lost(exc)
+        arrivals().wake(self)
         arrivals().leave(peer_key(self.client[0]) if self.client else "")
+
+    async def send(self, message: Any) -> None:
+        """Whoever was told the end need not be waited for, when others come."""
+        await super().send(message)
+        if self.close_timer is not None and not self.disconnected:
+            arrivals().rest(self)
+
+    def drop(self) -> None:
+        """See Idle."""
+        arrivals().wake(self)
+        self.transport.abort()
 
     def handle_ping(self) -> None:
         """Answer it."""

@@ -200,6 +200,8 @@ def logging_configuration(
             # Refusals, with the address as the client wrote it; metrics count them.
             "django.request": errors,
             "django.security": silent,
+            # These quote what a caller sent for a trace's context, which is passed over when it is malformed.
+            "opentelemetry.trace": silent,
             # A traceback for every second of an outage; gateway.layer says that Redis is away, and when it is back.
             "channels_redis": silent,
             # Access lines, addresses with their tokens included. Without a handler in reach uvicorn does not even

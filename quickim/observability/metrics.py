@@ -92,7 +92,10 @@ TOKEN_FAILURES = Counter(
     "quickim_token_failures_total",
     "Tokens that were refused, by reason.",
     ("reason",),
-    [(reason,) for reason in ("missing", "malformed", "unknown_key", "signature", "expired", "claims", "revoked")],
+    [
+        (reason,)
+        for reason in ("missing", "malformed", "unknown_key", "signature", "expired", "claims", "revoked", "ticket")
+    ],
 )
 HTTP_REQUESTS = Counter(
     "quickim_http_requests_total",

@@ -148,7 +148,11 @@ def gather(own: Values) -> Values:
 
 def exposition(values: Values, accept: str) -> tuple[bytes, str]:
     """``values`` in Prometheus' format, or OpenMetrics' when ``accept`` asks for it, and its content type."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (ValueError, TypeError):
+        # What the library makes of versions that are none.
+        encode, content_type = choose_encoder("")
     return encode(_Told(values)), content_type
 
 

@@ -6,11 +6,10 @@ Laws:
 - Nothing here waits for the collector: spans go to a bounded queue that a thread of this process empties; what does
   not fit is dropped, and said once a minute at most.
 - No token, content or clear session becomes an attribute; failures tell their type, never their text.
+- Of what a caller sends, a traceparent of a sane length is read, and nothing else.
 """
 
-import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -24,10 +23,9 @@ from django.utils.crypto import salted_hmac
 from opentelemetry import context as contexts
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     INVALID_SPAN,
@@ -44,6 +42,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from quickim.observability.tracing_environment import ratio_bound, resource
 from quickim.observability.tracing_export import PatientExporter
 from quickim.rest.rates import Bucket
 
@@ -77,9 +76,9 @@ class Spans:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         # Its own provider, never the global one: a product in this process may have set that up for itself.
-        self._provider = TracerProvider(resource=_resource(environ), shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=resource(environ), shutdown_on_exit=False)
         self._sampler = self._provider.sampler
-        self._ratio_bound = _ratio_bound(environ)
+        self._ratio_bound = ratio_bound(environ)
         self._exporter = PatientExporter(OTLPSpanExporter())
         self._processor = BatchSpanProcessor(self._exporter)
         self._provider.add_span_processor(self._processor)
@@ -103,6 +102,14 @@ class Spans:
         """See ``tracing``; also of a trace that its caller did not want recorded."""
         context = get_current_span().get_span_context()
         return f"{context.trace_id:032x}" if context.is_valid else None
+
+    def traceparent(self) -> str:
+        """What an answer tells its caller: the span that it was served in, or that of a caller who did not want one
+        recorded; else one that stands nowhere."""
+        context = get_current_span().get_span_context()
+        if context.is_valid:
+            return traceparent_of(context)
+        return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
 
     def note(self, name: str, value: str | int) -> None:
         """An attribute for the span that this task is in, if it is recorded."""
@@ -170,12 +177,8 @@ class Spans:
         if scope["path"] in UNTRACED_PATHS or scope["path"].startswith(settings.STATIC_URL):
             await application(scope, receive, send)
             return
-        carrier = {
-            name.decode(): value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name in (b"traceparent", b"tracestate")
-        }
-        span = self._root(scope["method"], carrier) if carrier else _CallSpan(self, scope["method"], None)
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"]
+        span = self._root(scope["method"], given[-1]) if given else _CallSpan(self, scope["method"], None)
 
         async def send_and_look(event: Event) -> None:
             if event["type"] == "http.response.start":
@@ -195,21 +198,18 @@ class Spans:
         if traceparent is None:
             span: Span = _CallSpan(self, f"ws {method}", None)
         else:
-            is_one = type(traceparent) is str and len(traceparent) <= MAX_TRACEPARENT_CHARACTERS
-            span = self._root(f"ws {method}", {"traceparent": str(traceparent)} if is_one else {})
+            span = self._root(f"ws {method}", traceparent)
         span.set_attributes({"quickim.protocol": "ws", "rpc.method": method})
         with _inside(span):
             await work()
 
-    def _root(self, name: str, carrier: dict[str, str]) -> Span:
+    def _root(self, name: str, traceparent: object) -> Span:
         """A request's own span; INVALID_SPAN when there is no trace, and its caller's own, which records nothing here,
         when that is not to be recorded."""
-        if not carrier:
-            return _CallSpan(self, name, None) if self.takes_root() else INVALID_SPAN
-        context = _propagator.extract(carrier, _NOWHERE)
+        context = _extracted(traceparent)
         caller = get_current_span(context)
         if not caller.get_span_context().is_valid:
-            return self._root(name, {})
+            return _CallSpan(self, name, None) if self.takes_root() else INVALID_SPAN
         if not self._samples(context, name) or self._asked.take(ASKED_RATE, time.monotonic()):
             return caller
         return _CallSpan(self, name, caller.get_span_context())
@@ -264,10 +264,15 @@ def traceparent_of(context: SpanContext) -> str:
 
 def context_of(traceparent: object) -> SpanContext | None:
     """The recorded span that a traceparent names; None for anything else."""
-    if type(traceparent) is not str:
-        return None
-    context = get_current_span(_propagator.extract({"traceparent": traceparent}, _NOWHERE)).get_span_context()
+    context = get_current_span(_extracted(traceparent)).get_span_context()
     return context if context.is_valid and context.trace_flags.sampled else None
+
+
+def _extracted(traceparent: object) -> Context:
+    """The context of what a traceparent names; of nothing for anything else."""
+    if type(traceparent) is not str or len(traceparent) > MAX_TRACEPARENT_CHARACTERS:
+        return _NOWHERE
+    return _propagator.extract({"traceparent": traceparent}, _NOWHERE)
 
 
 @lru_cache(maxsize=4_096)
@@ -320,24 +325,3 @@ def _route(path: str) -> str:
         return f"/{resolve(path).route}"
     except (Resolver404, UnicodeError):
         return ""
-
-
-def _resource(environ: Mapping[str, str]) -> Resource:
-    """What the environment says of this service, and what it does not say."""
-    said = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    ours: dict[str, str | int] = {"process.pid": os.getpid()}
-    if not environ.get("OTEL_SERVICE_NAME", "").strip() and "service.name=" not in said:
-        ours["service.name"] = "quickim"
-    if "service.instance.id=" not in said:
-        ours["service.instance.id"] = f"{socket.gethostname()}-{os.getpid()}"
-    return Resource.create(ours)
-
-
-def _ratio_bound(environ: Mapping[str, str]) -> int | None:
-    """Where the standard variables ask for a share of all traces: how many of 2^64; None: ask the sampler."""
-    if environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() not in ("traceidratio", "parentbased_traceidratio"):
-        return None
-    try:
-        return TraceIdRatioBased(float(environ.get("OTEL_TRACES_SAMPLER_ARG", ""))).bound
-    except ValueError:
-        return None

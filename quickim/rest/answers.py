@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpResponse
 from rest_framework import exceptions as drf
@@ -52,6 +52,9 @@ def known_error(error: BaseException) -> QuickimError:
             return ours()
     if isinstance(error, RequestDataTooBig):
         return BodyTooLarge()
+    if isinstance(error, SuspiciousOperation):
+        # Django's name for a request that nobody sends in good faith, such as one with thousands of fields.
+        return InvalidParameter()
     if isinstance(error, OperationalError | InterfaceError):
         # The driver's text may quote data of the statement: only its kind is logged.
         logger.warning("The database did not answer (%s): check /readyz and the database server.", _kind(error))

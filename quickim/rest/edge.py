@@ -1,7 +1,8 @@
 """The first piece of our code that an HTTP request meets, whatever serves it: id, address, size, then a handler.
 
-Laws: a request is counted before anything is done with it, and so is its body; every answer carries ``X-Request-Id``;
-views that declare themselves ``lean`` run inline on the event loop, everything else goes to Django's own handler.
+Laws: a request is counted before anything is done with it, and so is its body; every answer carries ``X-Request-Id``,
+and ``traceparent`` where tracing is on; views that declare themselves ``lean`` run inline on the event loop, everything
+else goes to Django's own handler; what either raises is answered in the envelope.
 """
 
 import asyncio
@@ -16,9 +17,11 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from quickim.errors import BodyTooLarge, InvalidParameter, RateExceeded, UnknownInterface
+from quickim.observability import tracing
 from quickim.observability.logs import request_id, request_id_of
 from quickim.rest.addresses import is_trusted_proxy, parse_address, visitor_of
 from quickim.rest.answers import Answer, failure
+from quickim.rest.hosts import check_host, check_one_host
 from quickim.rest.lean_request import LeanRequest
 from quickim.rest.origins import cross_origin_headers, preflight
 from quickim.rest.rates import spend_of_address
@@ -31,7 +34,6 @@ Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 View = Callable[..., Awaitable[HttpResponseBase]]
 
-_KNOWN_HOSTS = 1_000
 ANY_HOST_PATHS = frozenset({"/healthz", "/readyz"})
 """Orchestrators and load balancers ask for these by an address; they tell nothing worth protecting."""
 PRIVATE_LISTENER = "quickim.private"
@@ -64,7 +66,6 @@ class Edge:
     def __init__(self, django: Application) -> None:
         self.django = django
         self._lean_views: dict[str, View] = {}
-        self._known_hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -74,16 +75,23 @@ class Edge:
         path = scope["path"]
         is_private = path.startswith(_PRIVATE_PREFIXES)
         extra = [(b"x-request-id", identity.encode()), *cross_origin_headers(headers, is_private=is_private)]
+        if (spans := tracing.spans()) is not None:
+            extra.append((b"traceparent", spans.traceparent().encode()))
+        has_begun = False
 
         async def send_with_headers(event: Event) -> None:
+            nonlocal has_begun
             if event["type"] == "http.response.start":
+                has_begun = True
                 event["headers"] = [*event.get("headers", ()), *extra]
             await send(event)
 
         try:
+            if len(headers) < len(scope["headers"]):
+                check_one_host(scope["headers"])
             if path not in ANY_HOST_PATHS:
                 _count(scope, path)
-                self._check_host(headers.get(b"host", b""))
+                check_host(headers.get(b"host", b""))
             if is_private:
                 _check_private(scope, path, headers)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
@@ -101,24 +109,14 @@ class Edge:
             await _respond(refusal, send_with_headers)
             return
         try:
-            view = self._lean_view(path)
-        except UnknownInterface as error:
+            if (view := self._lean_view(path)) is not None:
+                await _serve_lean(view, scope, body, receive, send_with_headers)
+            else:
+                await self.django(scope, _replayed(body, receive), _with_page_headers(send_with_headers))
+        except Exception as error:
+            if has_begun:
+                raise
             await _respond(failure(error), send_with_headers)
-            return
-        if view is not None:
-            await _serve_lean(view, scope, body, receive, send_with_headers)
-        else:
-            await self.django(scope, _replayed(body, receive), _with_page_headers(send_with_headers))
-
-    def _check_host(self, host: bytes) -> None:
-        """Only names of ours are served: a page that had its own name point here would reach /inner from a browser."""
-        if host in self._known_hosts:
-            return
-        domain, _ = split_domain_port(host.decode("latin-1"))
-        if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
-            raise InvalidParameter.field("Host", "is not one of QUICKIM_ALLOWED_HOSTS")
-        if len(self._known_hosts) < _KNOWN_HOSTS:
-            self._known_hosts.add(host)
 
     def _lean_view(self, path: str) -> View | None:
         view = self._lean_views.get(path)

@@ -1,16 +1,22 @@
 """The one JSON parser of HTTP bodies, calls over WebSocket and /inner, and the one encoder of answers.
 
-Law: what passes here is a JSON object whose strings are valid Unicode without lone surrogates; anything else is
-``InvalidParameter``. Numbers keep their JSON kind: 1.0 is no integer, and an integer of any length stays one.
+Law: what passes here is a JSON object, nested ``MAX_DEPTH`` deep at most, whose strings are valid Unicode without lone
+surrogates; anything else is ``InvalidParameter``. Numbers keep their JSON kind: 1.0 is no integer, and an integer of
+any length stays one.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from quickim.errors import InvalidParameter
 
+MAX_DEPTH = 100
+"""Objects and lists within each other, the outermost counted: far from where any parser or encoder gives up, in
+whatever it is called."""
+_TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
@@ -30,9 +36,11 @@ def parse_object(raw: bytes | str) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InvalidParameter(_what_is_wrong(raw)) from error
     except RecursionError as error:
-        raise InvalidParameter.field("body", "is nested too deep") from error
+        raise InvalidParameter.field("body", _TOO_DEEP) from error
     if type(parsed) is not dict:
         raise InvalidParameter.field("body", "must be a JSON object")
+    if _may_be_too_deep(raw) and _is_too_deep(parsed):
+        raise InvalidParameter.field("body", _TOO_DEEP)
     return parsed
 
 
@@ -43,7 +51,7 @@ def salvage(raw: bytes | str, name: str) -> Any:
     except (ValueError, RecursionError):
         return None
     value = parsed.get(name) if type(parsed) is dict else None
-    return value if _is_text(value) else None
+    return value if not _is_too_deep(value) and _is_text(value) else None
 
 
 def _what_is_wrong(raw: bytes | str) -> dict[str, Any]:
@@ -52,13 +60,38 @@ def _what_is_wrong(raw: bytes | str) -> dict[str, Any]:
         parsed = json.loads(raw)
     except (ValueError, RecursionError):
         parsed = None
+    if _is_too_deep(parsed):
+        return {"body": _TOO_DEEP}
     guilty = [name for name, value in parsed.items() if not _is_text(value)] if type(parsed) is dict else []
     if guilty and all(_is_text(name) for name in guilty):
         return dict.fromkeys(guilty, "must not contain lone surrogates")
     return {"body": "is not valid JSON in UTF-8"}
 
 
+def _may_be_too_deep(raw: bytes | str) -> bool:
+    """Hardly anything has as many brackets."""
+    opening = raw.count(b"[") + raw.count(b"{") if isinstance(raw, bytes) else raw.count("[") + raw.count("{")
+    return opening > MAX_DEPTH
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Whether ``value`` has more than ``MAX_DEPTH`` levels; all of one level are looked at together."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _parts(outer) if type(inner) in (dict, list)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if type(value) is dict:
+        return value.values()
+    return value if type(value) is list else ()
+
+
 def _is_text(value: Any) -> bool:
+    """Of what is not nested too deep."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -66,6 +66,27 @@ async def test_deep_json_is_never_a_crash(api: Api, alice: Person, depth: int) -
         assert answer.body["code"] in (0, 10001)
 
 
+async def test_no_depth_is_a_crash_on_either_door(api: Api, alice: Person) -> None:
+    socket = await alice.listen_ws()
+    codes: dict[int, set[int]] = {}
+    for depth in (*range(90, 110), *range(900, 1_000)):
+        codes[depth] = set()
+        for opening, closing in (("[", "]"), ('{"a":', "}")):
+            for field in ('"x": "\\ud800"', '"x": 1'):
+                nested = opening * depth + "1" + closing * depth
+                body = f'{{"id": {depth}, "method": "ping", {field}, "deep": {nested}}}'
+                answer = await api.request("POST", "/get_joined_conversation", token=alice.token, content=body.encode())
+                assert answer.status == (200 if answer.body["code"] == 0 else 400)
+                socket.answers.clear()
+                await socket.socket.send(body)
+                assert (await socket.call("ping"))["code"] == 0
+                # Its id is told as long as that can be read.
+                assert socket.answers[0]["id"] in (depth, None)
+                assert socket.answers[0]["code"] == answer.body["code"]
+                codes[depth].add(answer.body["code"])
+    assert codes == {depth: {0, 10001} if depth < 100 else {10001} for depth in codes}
+
+
 async def test_a_huge_number_is_never_a_crash(api: Api, alice: Person, room: str) -> None:
     for number in ("9" * 5000, "-" + "9" * 400, "1e999", "1e-999", "0." + "1" * 5000):
         body = f'{{"conversation_id": "{room}", "content": "x", "type": {number}}}'

@@ -1,5 +1,6 @@
 """What browsers are told and what they are refused; what is not public, and where it is."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,18 @@ async def test_a_named_origin_may_call_and_read(api: Api, alice: Person, origin:
         assert "origin" in answer.headers["vary"].lower()
         assert "retry-after" in answer.headers["access-control-expose-headers"].lower()
         assert "access-control-allow-credentials" not in answer.headers
+
+
+@some_origins
+@EMBEDDED
+async def test_the_protocol_names_the_headers_that_pages_may_send_and_read(api: Api) -> None:
+    answer = await api.request("OPTIONS", "/send_msg", headers=asks_first(OURS))
+    text = (ROOT / "docs" / "protocol.md").read_text().partition("preflights are answered")[2].partition("No\n")[0]
+    sent, read = text.partition("exposed headers")[::2]
+    named = [name.lower() for name in re.findall(r"`([A-Za-z-]+)`", sent)]
+    assert named == [name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")]
+    exposed = answer.headers["access-control-expose-headers"].split(",")
+    assert re.findall(r"`([A-Za-z-]+)`", read) == [name.strip() for name in exposed]
 
 
 @some_origins

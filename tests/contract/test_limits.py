@@ -145,6 +145,18 @@ async def test_attempts_of_an_address_to_connect_are_limited_on_every_protocol(a
     assert (await socket.ended()).code == 4006
 
 
+@slow_addresses
+async def test_attempts_at_paths_that_are_none_count_too(api: Api) -> None:
+    headers, codes = dict(coming_from(any_address())), []
+    for _ in range(8):
+        address = f"{api.url.replace('http', 'ws', 1)}/nothing"
+        async with websockets.connect(address, proxy=None, additional_headers=headers) as socket:
+            await asyncio.wait_for(socket.wait_closed(), 10)
+            codes.append(socket.close_code)
+    assert codes[0] == 4500
+    assert 4006 in codes
+
+
 @few_connections
 async def test_an_address_has_so_many_connections_and_gets_others_when_some_end(api: Api) -> None:
     headers = dict(coming_from(any_address()))

@@ -149,6 +149,52 @@ async def test_a_full_process_makes_room_at_the_cost_of_who_arrives_longest(serv
     await close(*idle)
 
 
+SERVED = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+REFUSED = (
+    b"GET /notify HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@full
+@EMBEDDED
+@pytest.mark.parametrize(
+    ("first", "answered"), [(SERVED, b'"ok"'), (REFUSED, b'"RetryAfterMs"')], ids=["served once", "refused"]
+)
+async def test_a_full_process_makes_room_at_the_cost_of_who_is_idle_longest(
+    server: Server, alice: Person, first: bytes, answered: bytes
+) -> None:
+    idle = []
+    for _ in range(100):
+        stream = await connect(server, first)
+        # Each is let in, though none of those before it has left.
+        await stream[0].readuntil(answered)
+        idle.append(stream)
+    (await alice.call("get_joined_conversation")).succeeded()
+    await rest(idle[0])
+    await close(*idle)
+
+
+@full
+@EMBEDDED
+async def test_who_is_being_served_makes_no_room(server: Server, alice: Person) -> None:
+    listener = await alice.listen_ws()
+    idle = [await connect(server, SERVED) for _ in range(100)]
+    assert (await (await alice.listen_ws()).call("ping"))["code"] == 0
+    assert (await listener.call("ping"))["code"] == 0
+    await close(*idle)
+
+
+@EMBEDDED
+@pytest.mark.slow
+async def test_ends_of_lines_keep_no_connection(server: Server) -> None:
+    stream = await connect(server, SERVED)
+    await stream[0].readuntil(b'"ok"')
+    stream[1].write(b"\r\n")
+    await rest(stream)
+    await close(stream)
+
+
 @loopback_counts
 @EMBEDDED
 @pytest.mark.slow

@@ -100,6 +100,41 @@ def test_openmetrics_is_spoken_to_who_accepts_it(server: Server) -> None:
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/plain;version=a.b",
+        "application/openmetrics-text; version=x",
+        "application/openmetrics-text; version=",
+        "application/openmetrics-text; version=1." + "9" * 5_000,
+        "text/plain; version=1.0.0; escaping=nothing",
+        ";;;=,,",
+    ],
+)
+def test_whoever_accepts_something_odd_is_answered_too(server: Server, accept: str) -> None:
+    with httpx.Client(trust_env=False, verify=PLAIN) as http:
+        answer = http.get(f"{server.url}/metrics", headers={"Accept": accept})
+    assert (answer.status_code, "quickim_workers 1.0" in answer.text) == (200, True)
+
+
+async def test_every_refused_token_and_ticket_is_counted(server: Server, api: Api) -> None:
+    before = scrape(server.url)
+    who = Person(api, fresh("alice"))
+    who.token = (await api.request("POST", "/inner/get_token", json={"session": who.session, "platform": 1})).data
+    tickets = [(await who.call("ticket")).data["Ticket"] for _ in range(2)]
+    used = {"protoc": "poll", "ticket": tickets[0]}
+    (await api.request("GET", "/notify", params=used)).succeeded()
+    for ticket in (tickets[0], "nonsense", "A" * 44):
+        (await api.request("GET", "/notify", params={"protoc": "poll", "ticket": ticket})).refused(10101)
+    (await api.request("POST", "/inner/revoke_token", json={"session": who.session})).succeeded()
+    (await api.request("GET", "/notify", params={"protoc": "poll", "ticket": tickets[1]})).refused(10101)
+    (await who.call("get_joined_conversation")).refused(10101)
+    after = scrape(server.url)
+    for reason, count in (("ticket", 3), ("revoked", 2)):
+        name = "quickim_token_failures_total"
+        assert after.sum(name, reason=reason) - before.sum(name, reason=reason) == count, reason
+
+
 @pytest.mark.parametrize("legacy", ["0", "1"])
 def test_only_those_who_may_call_inner_may_ask(start_server: Callable[..., Server], legacy: str) -> None:
     key = "a-key-of-the-back-end"

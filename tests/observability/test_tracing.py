@@ -216,6 +216,38 @@ async def test_a_call_over_a_websocket_brings_its_traceparent(
         socket.answers.clear()
 
 
+async def test_every_answer_names_its_trace(stage: Stage, here: Api, alice: Person) -> None:
+    caller, unsampled = Caller(), Caller(sampled=False)
+    for headers, trace_id, flags in (
+        ({"traceparent": caller.traceparent}, caller.trace_id, "01"),
+        ({"traceparent": unsampled.traceparent}, unsampled.trace_id, "00"),
+        ({}, None, "01"),
+    ):
+        answer = await here.request("POST", "/get_joined_conversation", token=alice.token, headers=headers, json={})
+        named = answer.headers["traceparent"].split("-")
+        assert (named[0], named[3]) == ("00", flags)
+        assert trace_id in (None, named[1])
+    root = only(await gathered(stage, caller, "POST /get_joined_conversation"), "POST /get_joined_conversation")
+    assert root.parent_id == caller.span_id
+    told = []
+    for method, path in (("GET", "/healthz"), ("GET", "/nothing"), ("GET", "/docs"), ("GET", "/notify")):
+        told.append((await here.request(method, path)).headers["traceparent"])
+    told.append((await here.request("POST", "/send_msg", headers={"Host": "evil.example"})).headers["traceparent"])
+    assert len({traceparent.split("-")[1] for traceparent in told}) == len(told)
+
+
+async def test_the_log_repeats_nothing_of_a_callers_context(stage: Stage, alice: Person) -> None:
+    mark, caller = stage.here.log_size(), Caller()
+    for traceparent in (caller.traceparent, "nonsense", f"{caller.traceparent}-{'x' * 5_000}", f"ff{'x' * 53}"):
+        for state in ("between=us", "between us", "a=b,a=b", "between=" + "us" * 2_000, ",".join(["k=v"] * 40)):
+            headers = {"traceparent": traceparent, "tracestate": state}
+            answer = await alice.api.request(
+                "POST", "/get_joined_conversation", token=alice.token, headers=headers, json={}
+            )
+            answer.succeeded()
+    assert stage.here.log_text(mark) == ""
+
+
 async def test_a_refused_send_says_so_in_its_trace(stage: Stage, here: Api, room: str) -> None:
     stranger, caller = Person(here, fresh("charlie")), Caller()
     answer = await here.request(
