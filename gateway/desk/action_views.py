@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from dataclasses import asdict
 
 from django.contrib import messages
 from django.db import InterfaceError, OperationalError
@@ -9,9 +10,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from conversations.models import Conversation
-from gateway.desk.actions import ACTIONS, Action, NothingToDo, OneSession, Reason, perform
+from gateway.desk.actions import ACTIONS, Action, AlreadyDone, NothingToDo, OneSession, Reason, perform
 from gateway.desk.answers import conversation_of, desk_page, in_words, page, refused
 from gateway.desk.audit import record
+from gateway.desk.carried import carried, carry
 from gateway.desk.models import ERASE, VIEW, permission
 from messaging.redaction import Erased, erase_session
 from quickim.database import write_transaction
@@ -21,6 +23,7 @@ MANY = 200
 """How many conversations one deed is done to at most."""
 ERASE_SECONDS = 5.0
 """How long one request erases; the page goes on with the next."""
+_PURPOSE = "erase"
 _REFUSALS = (NothingToDo, QuickimError, OperationalError, InterfaceError)
 
 
@@ -30,15 +33,19 @@ def act(request: HttpRequest, public_id: uuid.UUID, name: str) -> HttpResponse:
     action, conversation = ACTIONS[name], conversation_of(public_id)
     if (refusal := _refusal(request, action)) is not None:
         return refusal
+    back = HttpResponseRedirect(reverse("admin:gateway_deskconversation_change", args=[public_id]))
     given = {key: request.GET[key] for key in ("session", "msg_id") if key in request.GET}
     form = action.form(request.POST) if request.method == "POST" else action.form(initial=given)
     if request.method == "POST" and form.is_valid():
         try:
             messages.success(request, perform(action, request.user, conversation, form.cleaned_data))
+        except AlreadyDone as error:
+            messages.info(request, str(error))
+            return back
         except _REFUSALS as error:
             form.add_error(None, in_words(error))
         else:
-            return HttpResponseRedirect(reverse("admin:gateway_deskconversation_change", args=[public_id]))
+            return back
     status = 400 if form.errors else 200
     return page(request, "action", action.label, status, action=action, conversation=conversation, form=form)
 
@@ -84,12 +91,13 @@ def erase(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return page(request, "erase", "Erase a person", 400, form=form)
     session, reason = form.cleaned_data["session"], form.cleaned_data["reason"]
-    erased = Erased(
-        **{name: _count(request, name) for name in ("messages", "conversations", "drafts", "number", "seq")}
-    )
-    if not erased.number:
+    # Browsers change the line ends of what they send back.
+    asked = [session, reason.split()]
+    progress = carried(request.user, _PURPOSE, asked, request.POST.get("progress", ""))
+    if progress is None:
         with write_transaction():
             record(request.user, session, "Erase all that this person wrote: begun.", reason)
+    erased = Erased(**(progress or {}))
     deadline = time.monotonic() + ERASE_SECONDS
     problem = ""
     try:
@@ -111,6 +119,7 @@ def erase(request: HttpRequest) -> HttpResponse:
         session=session,
         reason=reason,
         erased=erased,
+        progress=carry(request.user, _PURPOSE, asked, asdict(erased)),
         is_through=is_through,
         problem=problem,
     )
@@ -128,8 +137,3 @@ def _as_uuid(text: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         return None
-
-
-def _count(request: HttpRequest, name: str) -> int:
-    text = request.POST.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0

@@ -4,6 +4,8 @@ service that does it.
 Law: a deed either happens, with its line in the admin log, or raises and leaves neither.
 """
 
+import re
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +16,24 @@ from conversations import services
 from conversations.models import Conversation
 from gateway.desk import models as may
 from gateway.desk.audit import record
+from messaging.models import Draft, Message
 from messaging.msgid import is_well_formed
 from messaging.redaction import redact_message
 from messaging.services import post_message
-from quickim.database import write_transaction
-from quickim.rest.fields import MAX_SESSION_CHARACTERS, SESSION_PATTERN
+from quickim.database import locked, write_transaction
+from quickim.rest.fields import MAX_CLIENT_MSG_ID_CHARACTERS, MAX_SESSION_CHARACTERS, SESSION_PATTERN
 
 MAX_SESSIONS = 200
+NO_SESSION = "A session has 1 to 128 characters and no control characters."
 Cleaned = dict[str, Any]
 
 
 class NothingToDo(Exception):
     """It is so already, or there is nobody and nothing to do it to; its text says which."""
+
+
+class AlreadyDone(Exception):
+    """The same form came a second time, and what it asks for was done by the first; its text says so."""
 
 
 class Reason(forms.Form):
@@ -39,7 +47,7 @@ class Reason(forms.Form):
 
 def _check_session(text: str) -> None:
     if SESSION_PATTERN.fullmatch(text) is None:
-        raise forms.ValidationError("A session has 1 to 128 characters and no control characters.")
+        raise forms.ValidationError(NO_SESSION)
 
 
 class OneSession(Reason):
@@ -53,14 +61,19 @@ class SomeSessions(Reason):
     """Several people, a line each."""
 
     sessions = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 4}), help_text=f"One session a line, at most {MAX_SESSIONS}."
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=f"One session a line, exactly as it is, at most {MAX_SESSIONS}. Blank lines are left out.",
     )
     field_order = ("sessions", "reason")
 
     def clean_sessions(self) -> list[str]:
         """The sessions, without doubles."""
-        lines = [line for line in self.cleaned_data["sessions"].splitlines() if line.strip()]
+        # Not splitlines(), which ends a line at characters that may stand in a name.
+        lines = [line for line in re.split(r"\r?\n", self.cleaned_data["sessions"]) if line.strip()]
         sessions = list(dict.fromkeys(lines))
+        if not sessions:
+            raise forms.ValidationError("Name somebody.")
         for session in sessions:
             _check_session(session)
         if len(sessions) > MAX_SESSIONS:
@@ -88,7 +101,18 @@ class SystemMessage(Reason):
     content = forms.CharField(strip=False, widget=forms.Textarea(attrs={"rows": 4}))
     type = forms.IntegerField(required=False, min_value=-(2**31), max_value=2**31 - 1, help_text="0 when empty.")
     status = forms.IntegerField(required=False, min_value=-(2**31), max_value=2**31 - 1, help_text="0 when empty.")
+    client_msg_id = forms.CharField(
+        required=False,
+        max_length=MAX_CLIENT_MSG_ID_CHARACTERS,
+        widget=forms.HiddenInput,
+        initial=lambda: uuid.uuid4().hex,
+    )
+    """Of this form as it was opened: sent twice, it is one message."""
     field_order = ("content", "type", "status", "reason")
+
+    def clean_content(self) -> str:
+        """The content; browsers send line ends as CRLF."""
+        return str(self.cleaned_data["content"]).replace("\r\n", "\n")
 
 
 Deed = Callable[[Conversation, Cleaned], str]
@@ -113,8 +137,8 @@ class Action:
 
 
 def perform(action: Action, user: Any, conversation: Conversation, cleaned: Cleaned) -> str:
-    """Do it, as one transaction with its line in the log; what was done, in words. Raises NothingToDo, or what the
-    domain or the database refuses."""
+    """Do it, as one transaction with its line in the log; what was done, in words. Raises NothingToDo, AlreadyDone, or
+    what the domain or the database refuses."""
     with write_transaction():
         what = _intention(action, cleaned)
         record(user, str(conversation.public_id), what, cleaned["reason"])
@@ -169,13 +193,20 @@ def _redact(conversation: Conversation, cleaned: Cleaned) -> str:
 
 
 def _send(conversation: Conversation, cleaned: Cleaned) -> str:
-    post_message(
-        str(conversation.public_id),
-        # Browsers send line ends as CRLF.
-        cleaned["content"].replace("\r\n", "\n"),
-        type=cleaned["type"] or 0,
-        status=cleaned["status"] or 0,
-    )
+    said: Cleaned = {"content": cleaned["content"], "type": cleaned["type"] or 0, "status": cleaned["status"] or 0}
+    client_msg_id = cleaned["client_msg_id"]
+    if client_msg_id:
+        # The second click waits here for the first one.
+        locked(Conversation.objects.filter(pk=conversation.pk)).get()
+        # In this order: a draft that is gone has become a message.
+        for sent in (Draft, Message):
+            rows = sent.objects.filter(conversation=conversation, session="", client_msg_id=client_msg_id)
+            if (first := rows.values(*said).first()) is None:
+                continue
+            if first == said:
+                raise AlreadyDone("It was sent already, and is not sent again.")
+            raise NothingToDo("This form has sent something else already: open it anew.")
+    post_message(str(conversation.public_id), client_msg_id=client_msg_id, **said)
     return "Sent as the system."
 
 

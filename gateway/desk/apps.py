@@ -12,4 +12,4 @@ class DeskConfig(AdminConfig):
     def ready(self) -> None:
         """Adds what the desk shows beside its own pages."""
         super().ready()
-        from gateway.desk import registry  # noqa: F401, PLC0415  # imports models, which are ready only now
+        from gateway.desk import logins, registry  # noqa: F401, PLC0415  # import models, which are ready only now

@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 
 from gateway.desk.models import DeskConversation
@@ -47,6 +48,20 @@ def record_viewing(request: HttpRequest, conversation_id: str) -> None:
     request.session[_VIEWINGS] = kept | {conversation_id: now + VIEWING_SECONDS}
 
 
-def may_go_on_viewing(session: SessionBase, conversation_id: str) -> bool:
-    """Whether ``session`` (a login's) is viewing that transcript, so that a line about it stands in the log."""
-    return conversation_id in session.get(_VIEWINGS, {})
+def is_viewing(session: SessionBase, conversation_id: str) -> bool:
+    """Whether ``session`` (a login's) is viewing that transcript now, so that a line about it stands in the log."""
+    until: int = session.get(_VIEWINGS, {}).get(conversation_id, 0)
+    return until > time.time()
+
+
+def go_on_viewing(session: SessionBase, conversation_id: str) -> None:
+    """The transcript is looked at all along, on an open page: that is the same viewing for another while. Who logged
+    out stays so, and no login lives longer for it."""
+    now = int(time.time())
+    viewings: dict[str, int] = session.get(_VIEWINGS, {})
+    if viewings.get(conversation_id, 0) > now + VIEWING_SECONDS // 2:
+        return
+    session[_VIEWINGS] = viewings | {conversation_id: now + VIEWING_SECONDS}
+    with write_transaction():
+        # Not save(), which would move the end of the login.
+        Session.objects.filter(pk=session.session_key).update(session_data=session.encode(dict(session.items())))

@@ -1,7 +1,6 @@
-"""Pages to look at: the list, one conversation with its transcript, its members, one message, and searching."""
+"""Pages to look at: the list, one conversation with its transcript, its members, and one message."""
 
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -9,15 +8,15 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from conversations.models import Conversation, Membership
-from gateway.desk import listing, search, transcript
+from gateway.desk import listing, query, transcript
 from gateway.desk.actions import ACTIONS, Action
 from gateway.desk.answers import conversation_of, desk_page, page, refused
-from gateway.desk.audit import record, record_viewing
+from gateway.desk.audit import record_viewing
 from gateway.desk.limits import time_limit
 from gateway.desk.models import READ, REDACT, VIEW, permission
 from messaging.models import Message
 from messaging.msgid import is_well_formed
-from quickim.database import database_clock, write_transaction
+from quickim.database import database_clock
 
 SOME_MEMBERS = 20
 MEMBERS = 100
@@ -37,7 +36,7 @@ def conversations(request: HttpRequest) -> HttpResponse:
         shown = listing.page(rows, wanted["order"], request.GET.get("older", ""), request.GET.get("newer", ""))
         is_narrowed = any(value for name, value in wanted.items() if name != "order") or wanted["type"] == 0
         count = listing.how_many(rows, is_narrowed=is_narrowed)
-    kept = _kept(request, "older", "newer")
+    kept = query.kept(request, "older", "newer")
     return page(
         request,
         "list",
@@ -84,9 +83,9 @@ def conversation(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
 @desk_page(VIEW)
 def members(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     """All who are or were members, by name."""
-    asked = conversation_of(public_id)
+    asked, after = conversation_of(public_id), query.session(request.GET.get("after", ""))
     with time_limit():
-        found = _members(asked, request.GET.get("after", ""), MEMBERS)
+        found = _members(asked, after, MEMBERS)
     shown = found[:MEMBERS]
     return page(
         request,
@@ -95,7 +94,7 @@ def members(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
         conversation=asked,
         members=shown,
         following=urlencode({"after": shown[-1].session}) if len(found) > MEMBERS else "",
-        is_first="after" not in request.GET,
+        is_first=not after,
     )
 
 
@@ -113,42 +112,6 @@ def message(request: HttpRequest, public_id: uuid.UUID, msg_id: str) -> HttpResp
     return page(request, "message", f"Message {msg_id}", conversation=asked, line=line, may_redact=may_redact)
 
 
-@desk_page(VIEW, READ)
-def search_messages(request: HttpRequest) -> HttpResponse:
-    """Words in the messages of one conversation, or of all in a stretch of time."""
-    word, name = request.GET.get("word", "").strip(), request.GET.get("conversation", "").strip()
-    asked = None
-    problem = ""
-    if name:
-        try:
-            asked = conversation_of(uuid.UUID(name))
-        except ValueError:
-            problem = "That is no conversation's id."
-    since, until = _day(request.GET.get("since", "")), _day(request.GET.get("until", ""), days=1)
-    found = None
-    if word and "\0" not in word and len(word) <= 200 and not problem:
-        if asked is None and (since is None or until is None):
-            problem = "Without a conversation, give the first and the last day to look at."
-        else:
-            _record_search(request, asked, since, until)
-            with time_limit():
-                found = _search(word, asked, since, until, request.GET.get("below", ""))
-    kept = _kept(request, "below")
-    return page(
-        request,
-        "search",
-        "Search messages",
-        word=word,
-        conversation=asked,
-        since=request.GET.get("since", ""),
-        until=request.GET.get("until", ""),
-        found=found,
-        problem=problem,
-        go_on=urlencode(kept | {"below": found.go_on}) if found and found.go_on else "",
-        has_gone_on="below" in request.GET,
-    )
-
-
 def _allowed(request: HttpRequest) -> list[Action]:
     return [action for action in ACTIONS.values() if request.user.has_perm(permission(action.permission))]
 
@@ -162,18 +125,20 @@ def _to_message(request: HttpRequest, msg_id: str) -> HttpResponse:
 
 
 def _transcript_page(request: HttpRequest, asked: Conversation) -> transcript.TranscriptPage:
-    """By ``before`` or ``after`` a Seq, ``at`` a MsgId or Seq, ``day`` (a moment); the end without any of them."""
-    query = request.GET
-    if (seq := _number(query.get("before", ""))) is not None:
-        return transcript.before(asked, seq)
-    if (seq := _number(query.get("after", ""))) is not None:
-        return transcript.after(asked, seq)
-    at = query.get("at", "").strip().upper()
+    """By ``before`` or ``after`` a Seq, ``at`` a MsgId or Seq, ``day`` (a moment); the end without any of them. Beyond
+    the beginning is the beginning, beyond the end the end."""
+    given = request.GET
+    if (seq := query.number(given.get("before", ""))) is not None:
+        first = asked.first_seq
+        return transcript.before(asked, seq) if seq > first else transcript.after(asked, first - 1)
+    if (seq := query.number(given.get("after", ""))) is not None:
+        return transcript.after(asked, seq) if seq < asked.last_seq else transcript.last_page(asked)
+    at = given.get("at", "").strip().upper()
     if is_well_formed(at):
         return transcript.around(asked, transcript.seq_of(asked, at))
-    if (seq := _number(at)) is not None:
+    if (seq := query.number(at)) is not None:
         return transcript.around(asked, seq)
-    if (moment := _day(query.get("day", ""), offset_minutes=query.get("offset", ""))) is not None:
+    if (moment := query.moment(given.get("day", ""), offset_minutes=given.get("offset", ""))) is not None:
         return transcript.around(asked, transcript.seq_at_moment(asked, moment))
     return transcript.last_page(asked)
 
@@ -183,45 +148,3 @@ def _members(asked: Conversation, after: str, limit: int) -> list[Membership]:
     if after:
         rows = rows.filter(session__gt=after)
     return list(rows.order_by("session")[: limit + 1])
-
-
-def _search(
-    word: str, asked: Conversation | None, since: int | None, until: int | None, below: str
-) -> search.Found | None:
-    if asked is not None:
-        return search.in_conversation(asked, word, _number(below))
-    if since is None or until is None:
-        return None
-    return search.in_time(word, since, until, below if is_well_formed(below) else "")
-
-
-def _record_search(request: HttpRequest, asked: Conversation | None, since: int | None, until: int | None) -> None:
-    """Once for each search, whose pages that go on are none of their own; not what was searched for."""
-    if "below" in request.GET:
-        return
-    if asked is not None:
-        record_viewing(request, str(asked.public_id))
-        return
-    days = f"{request.GET.get('since', '')} to {request.GET.get('until', '')}"
-    with write_transaction():
-        record(request.user, "all conversations", f"Searched messages of {days}.")
-
-
-def _kept(request: HttpRequest, *but: str) -> dict[str, str]:
-    """What the next page is asked with again."""
-    return {name: str(value) for name, value in request.GET.items() if name not in but and value}
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _day(text: str, *, days: int = 0, offset_minutes: str = "") -> int | None:
-    """Microseconds of a day or moment as browsers send them, ``days`` later; ``offset_minutes`` (west is positive, as
-    browsers count) says in which zone, UTC if absent. None for anything else."""
-    try:
-        at = datetime.fromisoformat(text.strip()).replace(tzinfo=UTC)
-        shift = max(-1_440, min(1_440, int(offset_minutes or 0)))
-    except ValueError:
-        return None
-    return int(at.timestamp() + days * 86_400 + shift * 60) * 1_000_000

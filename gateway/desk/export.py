@@ -32,6 +32,7 @@ AT_ONCE = 3
 CSV_COLUMNS = ("Seq", "MsgId", "Time", "FromSession", "Type", "Status", "Content", "Redacted")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000_000
 _running = 0
 
 
@@ -119,7 +120,7 @@ def _bounds(conversation: Conversation, since: Any, until: Any) -> tuple[int, in
     if since:
         low = max(low, seq_at_moment(conversation, _microseconds(since)))
     if until:
-        high = min(high, seq_at_moment(conversation, _microseconds(until + timedelta(days=1))) - 1)
+        high = min(high, seq_at_moment(conversation, _microseconds(until) + _DAY) - 1)
     return low, high
 
 

@@ -30,6 +30,7 @@ class Filters(forms.Form):
     q = forms.CharField(
         label="Conversation id or session",
         required=False,
+        strip=False,
         max_length=128,
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "Conversation id, or a session"}),
     )
@@ -77,7 +78,8 @@ def conversations(wanted: dict[str, Any]) -> QuerySet[Conversation]:
         try:
             rows = rows.filter(public_id=parse_conversation_id(text.lower()))
         except ConversationNotFound:
-            rows = rows.filter(memberships__session=text)
+            # A space around a session is part of it.
+            rows = rows.filter(memberships__session=wanted["q"])
     if wanted["type"] is not None:
         rows = rows.filter(type=wanted["type"])
     for field, name in (("is_archived", "archived"), ("is_deleted", "deleted")):

@@ -22,7 +22,7 @@ from django.template.loader import render_to_string
 from django_eventstream.utils import sse_encode_event
 
 from conversations.models import Conversation
-from gateway.desk.audit import may_go_on_viewing
+from gateway.desk.audit import go_on_viewing, is_viewing
 from gateway.desk.models import READ, REDACT, VIEW, permission
 from gateway.desk.transcript import after, before
 from gateway.node import node
@@ -133,9 +133,10 @@ def _check_rights(place: _Place) -> None:
     may_read = user.has_perms([permission(VIEW), permission(READ)]) if user.is_active else False
     if not may_read or not getattr(user, "is_staff", False):
         raise NotAllowed
-    # What is looked at stands in the log: the page saw to that.
-    if not place.checked and not may_go_on_viewing(request.session, str(place.public_id)):
+    # What is looked at stands in the log: the page saw to that, and a stream without a break is the same viewing.
+    if not place.checked and not is_viewing(request.session, str(place.public_id)):
         raise NotAllowed
+    go_on_viewing(request.session, str(place.public_id))
     place.may_redact = user.has_perm(permission(REDACT))
     place.checked = time.monotonic()
 

@@ -6,9 +6,10 @@ from django.urls.converters import StringConverter
 
 from gateway.desk.action_views import act, act_on_many, erase
 from gateway.desk.actions import ACTIONS
-from gateway.desk.conversation_views import conversation, conversations, members, message, search_messages
+from gateway.desk.conversation_views import conversation, conversations, members, message
 from gateway.desk.export import export
 from gateway.desk.live import live
+from gateway.desk.search_views import search_messages
 from gateway.desk.trace import trace
 
 

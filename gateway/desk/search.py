@@ -4,6 +4,7 @@ Laws: no index is made for this. One request looks at ``LOOKED_AT`` messages at 
 the next goes on from there; inside a conversation by (conversation, seq), over a stretch of time by MsgId.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,6 @@ LOOKED_AT = 10_000
 FOUND = 50
 AROUND = 80
 """Characters shown before and after the word."""
-_LIKE = {"postgresql": "ILIKE", "sqlite": "LIKE"}
 _MESSAGES, _CONVERSATIONS = Message._meta.db_table, Conversation._meta.db_table
 
 
@@ -83,23 +83,39 @@ def in_time(word: str, since: int, until: int, below: str = "") -> Found:
 
 
 def _hits(word: str, window: str, parameters: list[Any]) -> list[Hit]:
-    pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    wanted = re.compile(re.escape(word), re.IGNORECASE)
     with connection.cursor() as cursor:
+        holds, more = _condition(word, wanted)
         # The inner limit keeps the condition on the content out of the choice of an index.
         cursor.execute(
             "SELECT c.public_id, w.msg_id, w.seq, w.session, w.send_time, w.content FROM ("  # noqa: S608  # constants
             "SELECT m.conversation_id, m.msg_id, m.seq, m.session, m.send_time, m.content"
             f" FROM {_MESSAGES} m WHERE {window} LIMIT {LOOKED_AT}) w"
             f" JOIN {_CONVERSATIONS} c ON c.id = w.conversation_id"
-            f" WHERE w.content {_LIKE[connection.vendor]} %s ESCAPE '\\' ORDER BY w.msg_id DESC LIMIT {FOUND}",
-            [*parameters, pattern],
+            f" WHERE {holds} ORDER BY w.msg_id DESC LIMIT {FOUND}",
+            [*parameters, *more],
         )
-        return [_hit(word, *row) for row in cursor.fetchall()]
+        return [_hit(wanted, *row) for row in cursor.fetchall()]
 
 
-def _hit(word: str, public_id: Any, msg_id: str, seq: int, session: str, send_time: int, content: str) -> Hit:
-    at = max(content.lower().find(word.lower()), 0)
-    start, end = max(0, at - AROUND), at + len(word)
+def _condition(word: str, wanted: re.Pattern[str]) -> tuple[str, list[str]]:
+    """SQL that says whether ``w.content`` holds the word, and its parameters."""
+    if connection.vendor == "sqlite":
+        # Its LIKE tells upper from lower case outside of ASCII.
+        raw: Any = connection.connection
+        raw.create_function("desk_holds", 1, lambda content: wanted.search(content) is not None)
+        return "desk_holds(w.content)", []
+    pattern = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return "w.content ILIKE %s ESCAPE '\\'", [f"%{pattern}%"]
+
+
+def _hit(
+    wanted: re.Pattern[str], public_id: Any, msg_id: str, seq: int, session: str, send_time: int, content: str
+) -> Hit:
+    # The database's own idea of upper and lower case may differ: then the beginning is shown, and nothing marked.
+    match = wanted.search(content)
+    at, end = match.span() if match else (0, 0)
+    start = max(0, at - AROUND)
     before = ("…" if start else "") + content[start:at]
     after = content[end : end + AROUND] + ("…" if len(content) > end + AROUND else "")
     text = str(public_id)

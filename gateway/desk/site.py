@@ -6,10 +6,12 @@ mode; the themes that were looked at bring a script framework that evaluates str
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
 
@@ -49,8 +51,25 @@ class DeskSite(AdminSite):
         return [*pages(self), *super().get_urls()]
 
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
-        """Every page behind the login, with its headers."""
-        inner = super().admin_view(view, cacheable)
+        """Every page behind the login, with its headers; what goes wrong is a page, too."""
+
+        @wraps(view)
+        def in_words(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            from gateway.desk.answers import refused  # noqa: PLC0415  # models, as above
+
+            # PostgreSQL's text cannot hold it, so no page has to look for it.
+            if any("\0" in value for _, values in request.GET.lists() for value in values):
+                return refused(request, 400, "Not understood", "The address holds a character that no text has.")
+            try:
+                response: HttpResponseBase = view(request, *args, **kwargs)
+            except PermissionDenied:
+                text = "Your account lacks the permission for this page. An administrator can give it."
+                return refused(request, 403, "Not allowed", text)
+            except Http404:
+                return refused(request, 404, "No such page", "There is nothing at this address.")
+            return response
+
+        inner = super().admin_view(in_words, cacheable)
 
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             return _with_policy(inner(request, *args, **kwargs))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from django.http import HttpRequest, HttpResponse
 
 from conversations.models import Conversation, Membership
-from gateway.desk import transcript
+from gateway.desk import query, transcript
+from gateway.desk.actions import NO_SESSION
 from gateway.desk.answers import conversation_of, desk_page, page
 from gateway.desk.audit import record_viewing
 from gateway.desk.models import READ, VIEW
@@ -56,7 +57,9 @@ def trace(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     problem = ""
     if session and msg_id:
         record_viewing(request, str(public_id))
-        if not is_well_formed(msg_id):
+        if not query.session(session):
+            problem = NO_SESSION
+        elif not is_well_formed(msg_id):
             problem = "That is no MsgId: one looks like EDCZL-SY32-243Y-VWQ."
         elif (line := transcript.whole(asked, msg_id)) is None:
             problem = _missing(asked, msg_id)

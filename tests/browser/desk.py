@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright
 
 from tests.desk.visitor import PASSWORD
 from tests.servers import Server
 
+SERIOUS: Final = ("serious", "critical")
 CHROMIUM: Final = "/usr/bin/chromium"
 FLAGS: Final = (
     "--headless",
@@ -46,6 +48,13 @@ class Screen:
     async def width(self) -> int:
         """How wide what is shown really is, in CSS pixels."""
         return int(await self.page.evaluate("document.documentElement.scrollWidth"))
+
+
+async def barriers(page: Page) -> list[tuple[str, list[str]]]:
+    """What bars people with assistive technology from the page, by axe: (rule, places)."""
+    # Run as a tool's own code: the page's policy would refuse it as part of the page.
+    found = (await Axe().run(page)).response["violations"]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found if one["impact"] in SERIOUS]
 
 
 @asynccontextmanager

@@ -132,6 +132,33 @@ def test_send_as_the_system(administrator: Client, room: Conversation) -> None:
     assert Draft.objects.count() == 1
 
 
+def hidden(client: Client, room: Conversation) -> str:
+    """The id of a form that sends, as it is opened."""
+    match = re.search(r'type="hidden" name="client_msg_id" value="(\w+)"', client.get(address(room, "send/")).text)
+    assert match is not None
+    return match[1]
+
+
+def test_a_form_that_is_sent_twice_sends_one_message(administrator: Client, room: Conversation) -> None:
+    form = hidden(administrator, room)
+    for _ in range(2):
+        do(administrator, room, "send", content="Two\r\nlines", client_msg_id=form)
+    (draft,) = Draft.objects.all()
+    assert (draft.content, draft.client_msg_id) == ("Two\nlines", form)
+    assert len([what for _, _, what in logged() if "Send" in what]) == 1
+    assert "open it anew" in refusal(administrator, room, "send", content="other words", client_msg_id=form)
+    do(administrator, room, "send", content="Two\r\nlines", client_msg_id=hidden(administrator, room))
+    assert Draft.objects.count() == 2
+
+
+def test_members_are_added_under_exactly_their_names(administrator: Client, room: Conversation) -> None:
+    names = [" outer ", "line\u2028separator", "trailing\u3000"]
+    do(administrator, room, "add", sessions="\r\n".join(["", names[0], "  ", *names[1:], ""]))
+    assert set(state(room)["members"]) == {"alice", "bob", *names}
+    assert "control" in refusal(administrator, room, "add", sessions="next\x85line")
+    assert "Name somebody" in refusal(administrator, room, "add", sessions=" \n ")
+
+
 def test_a_refusal_by_the_database_leaves_no_line(
     administrator: Client, room: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,3 +237,37 @@ def test_a_long_erasure_goes_on_with_the_next_request(administrator: Client, mon
         "Erase all that this person wrote: begun.",
         "Erased 3 messages.",
     ]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"number": "1", "seq": "0", "messages": "777"},
+        {"progress": '{"messages": 777, "number": 1}'},
+        {"progress": "of somebody else"},
+        {"progress": "of another reason"},
+        {"progress": "of another login"},
+    ],
+)
+def test_an_erasure_cannot_be_said_to_have_begun(
+    forged: dict[str, str], administrator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("alice", "bob"):
+        say(services.create_conversation(1, [name]), "a secret", name)
+    monkeypatch.setattr(action_views, "ERASE_SECONDS", -1.0)
+    fields = {
+        "of somebody else": {"session": "bob", "reason": WHY},
+        "of another reason": {"session": "alice", "reason": "another"},
+    }.get(forged.get("progress", ""), {"session": "alice", "reason": WHY})
+    who = login("mallory", is_administrator=True) if "another login" in str(forged) else administrator
+    page = who.post("/admin/erase/", fields).text
+    carried = re.findall(r'name="progress" value="([^"]*)"', page)[0]
+    lines = len(logged())
+    monkeypatch.setattr(action_views, "ERASE_SECONDS", 5.0)
+    given = {"progress": carried} if forged.get("progress", "").startswith("of ") else forged
+    page = administrator.post("/admin/erase/", {"session": "alice", "reason": WHY, **given}).text
+    assert "That was all" in page
+    assert "777" not in page
+    whats = [what.partition(" Reason")[0] for name, _, what in logged()[lines:] if name == "grace"]
+    assert whats[0] == "Erase all that this person wrote: begun."
+    assert "777" not in " ".join(whats)

@@ -98,6 +98,14 @@ async def test_days_bound_what_is_exported(grace: Client, room: Conversation) ->
         assert b"".join(await exported(grace, room, form="jsonl", **fields)).count(b"\n") == count
 
 
+async def test_the_calendars_own_ends_are_days_like_others(grace: Client, room: Conversation) -> None:
+    await in_thread(say, room, "hello")
+    assert b"".join(await exported(grace, room, form="jsonl", since="0001-01-01", until="9999-12-31")).count(b"\n") == 1
+    for query in ("since=9999-12-31", "until=0001-01-01"):
+        name, _, day = query.partition("=")
+        assert b"".join(await exported(grace, room, form="jsonl", **{name: day})) == b""
+
+
 async def test_an_empty_conversation_is_an_empty_file(grace: Client, room: Conversation) -> None:
     assert b"".join(await exported(grace, room, form="jsonl")) == b""
     assert b"".join(await exported(grace, room, form="csv")).count(b"\n") == 1

@@ -69,6 +69,13 @@ def test_an_id_or_a_session_finds_its_conversations(support: Client, room: Conve
     assert shown(support, "?q=%27%20OR%201%3D1") == []
 
 
+def test_a_space_around_a_session_is_part_of_it(support: Client) -> None:
+    spaced, plain = (services.create_conversation(1, [name]) for name in (" bob ", "bob"))
+    assert shown(support, "?q=%20bob%20") == [str(spaced.public_id)]
+    assert shown(support, "?q=bob") == [str(plain.public_id)]
+    assert shown(support, f"?q=%20{plain.public_id}%20") == [str(plain.public_id)]
+
+
 def test_a_msgid_leads_to_its_message(support: Client, room: Conversation) -> None:
     msg_id = say(room, "hello")
     answer = support.get(LIST, {"q": f" {msg_id.lower()} "})

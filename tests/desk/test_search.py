@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
 
 import pytest
 from django.db import connection
@@ -12,7 +13,7 @@ from conversations import services
 from conversations.models import Conversation
 from gateway.desk import search
 from gateway.desk.limits import TookTooLong, time_limit
-from tests.desk.conftest import logged, say
+from tests.desk.conftest import logged, login, say
 
 SEARCH = "/admin/search/"
 DAYS = {
@@ -78,19 +79,74 @@ def test_it_says_what_is_missing(support: Client, room: Conversation) -> None:
     assert "no conversation" in support.get(SEARCH, {"word": "x", "conversation": "y"}).text
     unknown = {"word": "x", "conversation": "0d5f1a9e-5a0c-4a58-9d3b-0c7f6f1d3b52"}
     assert support.get(SEARCH, unknown).status_code == 404
-    assert support.get(SEARCH, {"word": "\0", **DAYS}).status_code == 200
+    assert "at most 200 characters" in support.get(SEARCH, {"word": "x" * 201, **DAYS}).text
     assert logged() == []
 
 
-def test_a_search_over_all_is_logged_without_the_word(
-    support: Client, room: Conversation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_over_all_is_logged_without_the_word(support: Client, room: Conversation) -> None:
     found(support, word="needle", **DAYS)
-    found(support, word="needle", below="EDCZL-SY32-243Y-VWQ", **DAYS)
     ((who, _, what),) = logged()
     assert who == "ada"
     assert DAYS["since"] in what
     assert "needle" not in what
+
+
+def following(client: Client, **query: str) -> str:
+    """The place from which the page's link goes on."""
+    match = re.search(r'rel="next" href="\?([^"]+)"', client.get(SEARCH, query).text)
+    assert match is not None
+    return str(parse_qs(match[1].replace("&amp;", "&"))["below"][0])
+
+
+def test_what_goes_on_is_one_search_and_whatever_does_not_is_logged(
+    support: Client, room: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT", 2)
+    first, *_ = [say(room, "pineapple") for _ in range(4)]
+    place = following(support, word="pineapple", **DAYS)
+    assert len(logged()) == 1
+    assert first in found(support, word="pineapple", below=place, **DAYS)
+    assert len(logged()) == 1
+    earlier = f"{datetime.now(UTC) - timedelta(days=5):%Y-%m-%d}"
+    for asked in (
+        {"word": "pineapple", "below": "x", **DAYS},
+        {"word": "pineapple", "below": "22222-2222-2222-222", **DAYS},
+        {"word": "pine", "below": place, **DAYS},
+        {"word": "pineapple", "below": place, **DAYS, "since": earlier},
+    ):
+        before = len(logged())
+        assert "begins anew" in support.get(SEARCH, asked).text
+        assert len(logged()) == before + 1, asked
+    other = login("eve", groups=["support"])
+    found(other, word="pineapple", below=place, **DAYS)
+    assert logged()[-1][0] == "eve"
+    monkeypatch.setattr("gateway.desk.carried.CARRIED_SECONDS", -1)
+    assert "begins anew" in support.get(SEARCH, {"word": "pineapple", "below": place, **DAYS}).text
+
+
+@pytest.mark.parametrize("below", ["99999", "x", ""])
+def test_a_search_in_one_conversation_is_a_viewing_of_it(below: str, support: Client, room: Conversation) -> None:
+    say(room, "pineapple")
+    assert found(support, word="pineapple", conversation=str(room.public_id), below=below)
+    assert logged() == [("ada", str(room.public_id), "Read the transcript.")]
+
+
+@pytest.mark.parametrize(
+    ("content", "word", "marked"),
+    [
+        ("Zwei ÄPFEL", "äpfel", "ÄPFEL"),
+        ("привет всем", "ПРИВЕТ", "привет"),
+        ("İstanbul İstanbul pineapple", "Pineapple", "pineapple"),
+    ],
+)
+def test_upper_and_lower_case_are_one_in_every_script(
+    content: str, word: str, marked: str, support: Client, room: Conversation
+) -> None:
+    msg_id = say(room, content)
+    say(room, "Apfel")
+    for query in ({"conversation": str(room.public_id)}, DAYS):
+        assert found(support, word=word, **query) == [msg_id]
+        assert f"<mark>{marked}</mark>" in support.get(SEARCH, {"word": word, **query}).text
 
 
 @pytest.mark.parametrize("where", ["conversation", "days"])

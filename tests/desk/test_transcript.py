@@ -41,7 +41,11 @@ def test_pages_go_both_ways(support: Client, room: Conversation, monkeypatch: py
     assert seqs(support, room, "?before=7") == [3, 4, 5, 6]
     assert seqs(support, room, "?before=3") == [1, 2]
     assert seqs(support, room, "?after=2") == [3, 4, 5, 6]
-    assert seqs(support, room, "?after=10") == []
+    for beyond in ("?after=10", "?after=999999999999999999"):
+        assert seqs(support, room, beyond) == [7, 8, 9, 10], "the end"
+    for beyond in ("?before=1", "?before=0"):
+        assert seqs(support, room, beyond) == [1, 2, 3, 4], "the beginning"
+        assert "data-live" not in support.get(address(room, beyond)).text
     assert seqs(support, room, "?before=nonsense") == [7, 8, 9, 10]
     assert "?before=7" in support.get(address(room)).text
     assert "The beginning." in support.get(address(room, "?before=3")).text

@@ -15,10 +15,21 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
+/** The shell variable of each session, given once: two names may come down to the same letters. @type {Map<string, string>} */
+const variables = new Map();
+
 /** The shell variable that holds a session's token. @param {string} session */
 function variable(session) {
-  const name = session.toUpperCase().replace(/[^A-Z0-9]+/g, "_").replace(/^_|_$/g, "");
-  return name ? `TOKEN_${name}` : "TOKEN";
+  let name = variables.get(session);
+  if (!name) {
+    const letters = session.toUpperCase().replace(/[^A-Z0-9]+/g, "_").replace(/^_|_$/g, "");
+    const plain = letters ? `TOKEN_${letters}` : "TOKEN";
+    const taken = new Set(variables.values());
+    name = plain;
+    for (let number = 2; taken.has(name); number += 1) name = `${plain}_${number}`;
+    variables.set(session, name);
+  }
+  return name;
 }
 
 /** Tokens that a text happens to hold are not shown. @param {string} text */
@@ -66,7 +77,7 @@ function inner(deed, params) {
 
 /** @param {string} title @param {(token: string) => string} command @param {string} session whose token it needs; "" for none */
 function show(title, command, session) {
-  const hidden = command(`$${variable(session)}`);
+  const hidden = command(session && `$${variable(session)}`);
   const pre = element("pre", { textContent: hidden, tabIndex: 0 });
   const copy = element("button", { type: "button", textContent: words.copy, onclick: () => void copyText(pre, copy) });
   const buttons = element("span", { className: "buttons" }, copy);

@@ -165,6 +165,39 @@ async def test_the_stream_is_for_those_who_opened_the_page(api: Api, ada: tuple[
     assert await visitor.live_status(**{**asked, "after": "x"}) == 400
 
 
+async def _age(server: Server, seconds: int) -> None:
+    """Every login's viewings, as if they were to end in that many seconds."""
+    code = (
+        "import time; from django.contrib.sessions.models import Session\n"
+        "from django.contrib.sessions.backends.db import SessionStore\n"
+        "for row in Session.objects.all():\n"
+        f"    held = {{**row.get_decoded(), 'desk_viewings': {{name: int(time.time()) + {seconds}"
+        " for name in row.get_decoded().get('desk_viewings', {})}}\n"
+        "    row.session_data = SessionStore().encode(held); row.save()\n"
+    )
+    await asyncio.to_thread(server.manage, "shell", "-c", code)
+
+
+@EMBEDDED
+async def test_a_viewing_that_has_ended_is_not_gone_on_with(api: Api, ada: tuple[Visitor, str], server: Server) -> None:
+    visitor, _ = ada
+    room = await api.conversation(fresh("alice"))
+    asked = {"conversation": room, "after": "0", "version": "0", "since": "0"}
+    await visitor.get(f"/admin/conversations/{room}/")
+    await _age(server, -1)
+    assert await visitor.live_status(**asked) == 403, "the page, opened again, would log it again"
+    await _age(server, 60)
+    async with visitor.looking_at(room) as transcript:
+        await _age(server, -1)
+        status = 0
+        for _ in range(40):
+            if (status := await visitor.live_status(**asked)) == 200:
+                break
+            await asyncio.sleep(1)
+        assert status == 200
+        assert not transcript.ended.is_set(), "an open page goes on with its viewing"
+
+
 @EMBEDDED
 async def test_streams_of_one_login_are_bounded_and_hold_no_thread(
     api: Api, ada: tuple[Visitor, str], server: Server
