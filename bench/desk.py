@@ -30,6 +30,7 @@ from bench.reads.stock import HUNDRED, Stock
 
 QUESTION = "What do the desk's pages take, and with how many statements, among 100,000 conversations?"
 
+LOG_LINES = 1_000_000
 CONVERSATIONS = 100_000
 REQUESTS = 40
 """Of each page in a round."""
@@ -86,8 +87,9 @@ def main() -> int:
     _fill_up(CONVERSATIONS - len(stock.conversation_ids))
     print(f"{arguments.messages:,} messages loaded in {seconds:.0f} s.", file=sys.stderr, flush=True)
 
-    client = Client(SERVER_NAME="localhost")
-    client.force_login(User.objects.create_user("bench", is_staff=True, is_superuser=True))
+    client, user = Client(SERVER_NAME="localhost"), User.objects.create_user("bench", is_staff=True, is_superuser=True)
+    client.force_login(user)
+    _fill_log(user.pk)
     rounds = []
     for number in range(arguments.rounds):
         drawn = random.Random(number)
@@ -124,6 +126,8 @@ def _pages(stock: Stock) -> Iterator[tuple[str, Callable[[random.Random], str]]]
     yield "words of all days, many there", lambda _: f"/admin/search/?word=mmm&since={ago[-1]}&until={ago[0]}"
     yield "a message", lambda _: f"{base}{big}/messages/{stock.last_msg_id[0]}/"
     yield "a trace", lambda _: f"{base}{big}/trace/?session={stock.members[0][0]}&msg_id={stock.last_msg_id[0]}"
+    yield "the log", lambda _: "/admin/admin/logentry/"
+    yield "the log of a conversation", lambda _: f"/admin/admin/logentry/?q={big}"
 
 
 def _measured(client: Any, label: str, page: Callable[[random.Random], str], drawn: random.Random) -> dict[str, float]:
@@ -179,6 +183,21 @@ class _Statements:
     def __call__(self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any) -> Any:
         self.count += 1
         return execute(sql, parameters, many, context)
+
+
+def _fill_log(user: int) -> None:
+    """So many lines as a busy desk writes in years."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute(
+            "INSERT INTO django_admin_log"
+            " (action_time, object_id, object_repr, action_flag, change_message, content_type_id, user_id)"
+            " SELECT now() - n * interval '30 seconds', md5((n %% 50000)::text), 'a conversation', 2, 'Read it.',"
+            " (SELECT min(id) FROM django_content_type), %s FROM generate_series(1, %s) n",
+            [user, LOG_LINES],
+        )
+        cursor.execute("VACUUM (ANALYZE) django_admin_log")
+        cursor.execute("RESET statement_timeout")
 
 
 def _fill_up(count: int) -> None:
