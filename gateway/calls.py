@@ -18,11 +18,11 @@ from gateway.claims import Identity
 from gateway.connection import Connection
 from gateway.entrance import follow_token
 from gateway.tickets import issue_ticket
-from gateway.tokens import check_identity, verify_token
+from gateway.tokens import check_identity, refused, verify_token
 from gateway.wire import Frame
 from messaging.api import PUBLIC as ABOUT_MESSAGES
 from messaging.api import SendMsg
-from quickim.errors import InvalidParameter, InvalidToken, UnknownInterface
+from quickim.errors import InvalidParameter, UnknownInterface
 from quickim.observability import logs, tracing
 from quickim.rest.answers import failure_object, known_error
 from quickim.rest.endpoint import Endpoint
@@ -115,7 +115,7 @@ class Calls:
             raise InvalidParameter.field("token", "must be a string")
         identity = verify_token(token)
         if identity.caller != self._identity.caller:
-            raise InvalidToken
+            raise refused("claims")
         self._identity = identity
         follow_token(self._connection, identity)
         return {"ExpiresAt": identity.expires_at}
