@@ -1,5 +1,6 @@
 """Doors and secrets of a deployment: who may come in, and who could guess or read a key."""
 
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,8 +26,9 @@ GUESSED_FIRST = (
     "qwerty",
     "random characters",
     "secret",
-    "test",
 )
+_TEST = re.compile(r"(?<![a-z0-9])test|test(?![a-z0-9])")
+"""At the begin or the end of a word: within one, letters like these come together by chance."""
 
 
 @register(QUICKIM, Tags.security, deploy=True)
@@ -125,7 +127,11 @@ def _keys() -> Iterator[tuple[str, str]]:
 def _can_be_guessed(key: str) -> bool:
     # A key of 16 characters, the fewest that an API key may have, has fewer different ones.
     fewest = min(FEWEST_CHARACTERS, len(key) // 2)
-    return len(set(key)) < fewest or any(word in key.lower() for word in GUESSED_FIRST)
+    return len(set(key)) < fewest or _says_so(key.lower())
+
+
+def _says_so(key: str) -> bool:
+    return any(word in key for word in GUESSED_FIRST) or _TEST.search(key) is not None
 
 
 @register(QUICKIM, Tags.security, deploy=True)

@@ -61,7 +61,8 @@ async def test_a_browser_that_reconnects_is_told_by_last_event_id_too(
 async def test_a_cursor_of_polling_is_told_on_every_protocol(
     server: Server, api: Api, alice: Person, bob: Person, room: str, protoc: Protoc
 ) -> None:
-    cursor = (await api.poll(bob.token)).data["Cursor"]
+    # Elsewhere: here his next poll would go on with what is kept of this one.
+    cursor = (await api.poll(bob.on(2).token)).data["Cursor"]
     await alice.send(room, "missed")
     await prune(server, room)
     listener = await bob.listen(protoc, since=cursor)
@@ -105,7 +106,7 @@ async def test_one_pruned_conversation_of_many_is_enough(
     server: Server, api: Api, alice: Person, bob: Person, room: str, protoc: Protoc
 ) -> None:
     others = [await api.conversation(alice.session, bob.session) for _ in range(5)]
-    cursor = (await api.poll(bob.token)).data["Cursor"]
+    cursor = (await api.poll(bob.on(2).token)).data["Cursor"]
     for conversation in (room, *others):
         await alice.send(conversation, "missed")
     await prune(server, others[3])

@@ -81,6 +81,7 @@ class Clients(Talk):
         body = json.loads(response.content)
         assert body["code"] == 0
         if is_lost or node.is_dead:
+            follower.lost_an_answer = True
             return True
         answer: dict[str, Any] = body["data"]
         await self.read_rows()

@@ -34,6 +34,8 @@ class Follower:
         self._taken = 0
         self._resumed: cursor.Cursor | None = None
         """The MsgId that the present chain of connections began with; polls' cursors only go on with it."""
+        self.lost_an_answer = False
+        """To a poll without a cursor a node may answer from where the one that was lost ended."""
         self._in_chain: set[str] = set()
         self._highest: dict[str, int] = {}
         self._undo: deque[Callable[[], object]] = deque(maxlen=MAX_UNPROCESSED)
@@ -154,6 +156,8 @@ class Follower:
             if not stay or not room.pruned:
                 continue
             if self._missing(room, stay[0][0], room.pruned):
+                return True
+            if self._resumed is None and self.lost_an_answer:
                 return True
             pruned = msgid.tick_of(room.log[room.pruned - 1]["MsgId"])
             if self._resumed is not None and pruned > self._resumed.tick:

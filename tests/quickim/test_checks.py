@@ -147,7 +147,9 @@ def test_announcements_in_the_clear_across_a_network_are_a_warning(
         ("please-change-me-please-change-me-0123456789", True),
         ("<at least 32 random characters>!", True),
         ("my-very-long-and-SECRET-jwt-key-0000", True),
+        ("a-test-key-that-is-long-enough-0", True),
         ("7f3a9c0e5b1d48266f3a9c0e5b1d4826", False),
+        ("Zk3vQ1xTeStLaWm5RgYp8NcBhU2sJdEf", False),
         ("Zk3vQ1x9TtL0aWm5RgYp8NcBhU2sJdEf", False),
     ],
 )
