@@ -17,6 +17,7 @@ from gateway.wire import Frame, message_frame
 from messaging.message import StoredMessage
 from messaging.models import Message
 from messaging.redaction import redacted_among
+from quickim.bundles import bundle
 
 MAX_MISSED = 10_000
 """A resume that would replay more starts anew with a ``reset``."""
@@ -55,28 +56,26 @@ def read_page(session: str, windows: Sequence[Window], max_messages: int, max_ch
     message, membership = Message._meta.db_table, Membership._meta.db_table
     conversation = Conversation._meta.db_table
     source, parameters = _windows_sql(clipped)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH windows(number, low, high) AS {source}, chosen AS ("  # noqa: S608  # table names only
-            " SELECT m.msg_id, c.public_id"
-            f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
-            f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number AND NOT c.is_deleted"
-            f" {_messages_of_window(message)} ORDER BY m.msg_id LIMIT %s), sized AS ("
-            " SELECT m.conversation_id, n.public_id, m.msg_id, m.seq, m.session, m.send_time, m.status, m.type,"
-            " m.content, sum(length(m.content) + 200) OVER (ORDER BY m.msg_id) AS upto"
-            f" FROM chosen n JOIN {message} m ON m.msg_id = n.msg_id)"
-            " SELECT * FROM sized WHERE upto - length(content) - 200 < %s"
-            # Of a conversation without messages to give, its state_version where they have their Seq: it is deleted, or
-            # (with -1) no longer whole.
-            " UNION ALL SELECT w.number, NULL, NULL, CASE WHEN c.is_deleted THEN c.state_version ELSE -1 END,"
-            " NULL, NULL, NULL, NULL, NULL, NULL"
-            f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
-            f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number WHERE c.is_deleted"
-            " OR w.low + 1 < c.first_seq AND b.joined_seq + 1 < c.first_seq AND b.joined_seq < w.high"
-            " ORDER BY 3",
-            [*parameters, session, max_messages, max_characters, session],
-        )
-        found = cursor.fetchall()
+    query = (
+        f"WITH windows(number, low, high) AS {source}, chosen AS ("  # noqa: S608  # table names only
+        " SELECT m.msg_id, c.public_id"
+        f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
+        f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number AND NOT c.is_deleted"
+        f" {_messages_of_window(message)} ORDER BY m.msg_id LIMIT %s), sized AS ("
+        " SELECT m.conversation_id, n.public_id, m.msg_id, m.seq, m.session, m.send_time, m.status, m.type,"
+        " m.content, sum(length(m.content) + 200) OVER (ORDER BY m.msg_id) AS upto"
+        f" FROM chosen n JOIN {message} m ON m.msg_id = n.msg_id)"
+        " SELECT * FROM sized WHERE upto - length(content) - 200 < %s"
+        # Of a conversation without messages to give, its state_version where they have their Seq: it is deleted, or
+        # (with -1) no longer whole.
+        " UNION ALL SELECT w.number, NULL, NULL, CASE WHEN c.is_deleted THEN c.state_version ELSE -1 END,"
+        " NULL, NULL, NULL, NULL, NULL, NULL"
+        f" FROM windows w JOIN {membership} b ON b.conversation_id = w.number AND b.session = %s"
+        f" AND b.state = {int(ACTIVE)} JOIN {conversation} c ON c.id = w.number WHERE c.is_deleted"
+        " OR w.low + 1 < c.first_seq AND b.joined_seq + 1 < c.first_seq AND b.joined_seq < w.high"
+        " ORDER BY 3"
+    )
+    found = bundle([(query, [*parameters, session, max_messages, max_characters, session])])[0]
     rows = [row for row in found if row[2] is not None]
     silent = {row[0]: row[3] for row in found if row[2] is None}
     if -1 in silent.values():
@@ -133,7 +132,7 @@ def _messages_of_window(message: str) -> str:
 
 def _windows_sql(windows: Sequence[tuple[int, int, int]]) -> tuple[str, list[Any]]:
     if connection.vendor == "postgresql":
-        columns = [list(column) for column in zip(*windows, strict=True)] or [[], [], []]
+        columns = [f"{{{','.join(map(str, column))}}}" for column in zip(*windows, strict=True)] or ["{}"] * 3
         # Used twice, PostgreSQL would otherwise plan without knowing how few they are.
         return "NOT MATERIALIZED (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]))", columns
     rows = ", ".join(["(%s, %s, %s)"] * len(windows))

@@ -18,10 +18,16 @@ class Turnstile:
         """In this turn."""
         self._line: deque[asyncio.Future[None]] = deque()
 
-    async def enter(self) -> None:
-        """Wait for one's turn; there is none to wait for while few come."""
+    def try_enter(self) -> bool:
+        """Pass, if there is nobody to wait for."""
         if self._passed < PER_TURN and not self._line:
             self._pass()
+            return True
+        return False
+
+    async def enter(self) -> None:
+        """Wait for one's turn; there is none to wait for while few come."""
+        if self.try_enter():
             return
         place = self._loop.create_future()
         self._line.append(place)

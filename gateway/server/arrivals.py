@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
+from gateway.turnstile import Turnstile
+
 HEAD_SECONDS = 10.0
 FLOOR_BYTES_PER_SECOND = 1_024
 """Of a body, after the first ``HEAD_SECONDS``: what a phone on a bad network still does."""
@@ -44,6 +46,7 @@ class Arrivals:
         self.most = configuration.max_connections or _open_files()
         self.most_of_address: int = configuration.max_connections_per_address
         self.most_arriving = max(FEWEST_ARRIVING, self.most_of_address // ARRIVING_SHARE)
+        self.upgrades = Turnstile()
         self.total = 0
         self._of_address: dict[str, int] = {}
         self._arriving_of_address: dict[str, int] = {}

@@ -1,29 +1,25 @@
-"""uvicorn's protocols with bounds on what a client may owe, hold or repeat before the application hears of it.
+"""uvicorn's HTTP protocol with bounds on what a client may owe, hold or repeat before the application hears of it.
 
 Laws: a connection is counted from its first moment to its last, also when it becomes a WebSocket; a request head is at
 most ``MAX_HEAD_BYTES`` long, and so is what surrounds a body; while requests wait behind one that is being answered,
 nothing more is read, and ``MOST_WAITING`` may; answers and refusals come in the order of what they answer; an answer
-that nobody takes is given up; WebSocket frames that ASGI does not tell of (pings, pongs, pieces of messages) count as
-frames too.
+that nobody takes is given up.
 """
 
 from asyncio import BaseTransport
 from collections.abc import Callable
 from typing import Any, cast
 
-from django.conf import settings
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from websockets.frames import Frame
 
 from gateway.server.arrivals import FLOOR_BYTES_PER_SECOND, HEAD_SECONDS, arrivals
 from gateway.server.flow import Flow
-from gateway.server.frames import FramesProtocol
 from gateway.server.refusals import refusal
 from gateway.server.streams import UNTAKEN_SECONDS, Source, Stream, give_up_untaken
 from quickim.errors import InvalidParameter, QuickimError, TooManyRequests
 from quickim.rest.addresses import peer_key
-from quickim.rest.rates import Bucket
+from quickim.tasks import spawn
 
 MAX_HEAD_BYTES = 65_536
 FRAMING = 9
@@ -62,6 +58,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._last_word = b""
         """What is said when all that came before it is answered."""
         self._when_gone: Callable[[], None] | None = None
+        self._is_upgrading = False
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Let it stay, or say why not."""
@@ -101,7 +98,7 @@ class LimitedHttp(HttpToolsProtocol):
                 self._refuse(InvalidParameter.field("head", "is too large"))
         except _Refused:
             return
-        if not self._stays:
+        if not self._stays or self._is_upgrading:
             return
         if not self._is_open and not self._is_answering():
             # Ends of lines, behind which nothing begins yet.
@@ -162,8 +159,23 @@ class LimitedHttp(HttpToolsProtocol):
         self._is_pipelined = True
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection on, and with it its place."""
+        """Hand the connection on when its turn has come."""
         arrivals().end(self)
+        if arrivals().upgrades.try_enter():
+            self._upgrade()
+        else:
+            self._is_upgrading = True
+            self.flow.pause_reading()
+            spawn(self._upgrade_in_turn(), "websocket upgrade")
+
+    async def _upgrade_in_turn(self) -> None:
+        await arrivals().upgrades.enter()
+        if not self.transport.is_closing():
+            self._upgrade()
+            self.flow.resume_reading()
+
+    def _upgrade(self) -> None:
+        """Hand the connection on, and with it its place."""
         self._stays = False
         super().handle_websocket_upgrade()
         websocket: Any = self.transport.get_protocol()
@@ -284,53 +296,3 @@ class LimitedHttp(HttpToolsProtocol):
         self.transport.write(word)
         self.transport.close()
         self._give_up_untaken()
-
-
-class LimitedWebSocket(FramesProtocol):
-    """See the module."""
-
-    __slots__ = ("_rate", "_unseen")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        rate = settings.QUICKIM.frame_rate
-        self._rate = rate
-        self._unseen = Bucket(rate, self.loop.time()) if rate else None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It is over."""
-        super().connection_lost(exc)
-        arrivals().wake(self)
-        arrivals().leave(peer_key(self.client[0]) if self.client else "")
-
-    async def send(self, message: Any) -> None:
-        """Whoever was told the end need not be waited for, when others come."""
-        await super().send(message)
-        if self.close_timer is not None and not self.disconnected:
-            arrivals().rest(self)
-
-    def drop(self) -> None:
-        """See Idle."""
-        arrivals().wake(self)
-        self.transport.abort()
-
-    def handle_ping(self) -> None:
-        """Answer it."""
-        super().handle_ping()
-        self._count()
-
-    def handle_pong(self, event: Frame) -> None:
-        """Ours, or one that nobody asked for."""
-        super().handle_pong(event)
-        self._count()
-
-    def handle_cont(self, event: Frame) -> None:
-        """A piece of a message."""
-        super().handle_cont(event)
-        self._count()
-
-    def _count(self) -> None:
-        if self._unseen is not None and self._rate and self._unseen.take(self._rate, self.loop.time()):
-            self._unseen = None
-            flood: Any = {"type": "websocket.receive", "quickim.flood": True}
-            self.queue.put_nowait(flood)

@@ -14,12 +14,14 @@ from uvicorn.config import STARTUP_FAILURE
 
 from gateway.node import drain_node
 from gateway.server.arrivals import arrivals
-from gateway.server.limited import LimitedHttp, LimitedWebSocket
+from gateway.server.limited import LimitedHttp
+from gateway.server.limited_websocket import LimitedWebSocket
 from quickim.rest.edge import PRIVATE_LISTENER
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 2_048
+BACKLOG = 65_535
+"""As many as the system lets wait to be accepted: who finds no room tries again after seconds."""
 KEEP_ALIVE_SECONDS = 75
 PING_SECONDS = 20.0
 SHUTDOWN_SECONDS = 10

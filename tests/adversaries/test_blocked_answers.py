@@ -11,7 +11,8 @@ from uvicorn.server import ServerState
 from gateway.server import flow
 from gateway.server.arrivals import arrivals
 from gateway.server.flow import Flow
-from gateway.server.limited import LimitedHttp, LimitedWebSocket
+from gateway.server.limited import LimitedHttp
+from gateway.server.limited_websocket import LimitedWebSocket
 from tests.clients.listener import WAIT_SECONDS
 
 MANY_BYTES = 32 * 1024 * 1024

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from typing import Final
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from tests.servers import ANYWHERE, Server
 
 pytestmark = pytest.mark.parametrize("server", ANYWHERE, indirect=True)
 
+CROWDED: Final[tuple[Protoc, ...]] = ("ws", "sse")
 MALFORMED_CURSORS = [
     "x",
     "EDCZL-SY32-243Y-VW",
@@ -188,3 +191,12 @@ async def test_every_handshake_is_live_at_once(alice: Person, bob: Person, room:
         await alice.send(room, f"{number}")
         assert (await listener.message())["Content"] == f"{number}"
         await listener.close()
+
+
+async def test_a_crowd_that_connects_at_once_gets_in(person: Callable[[str], Person], api: Api, alice: Person) -> None:
+    crowd = [person("member") for _ in range(150)]
+    room = await api.conversation(alice.session, *(one.session for one in crowd))
+    listeners = await asyncio.gather(*(one.listen(protoc) for one in crowd for protoc in CROWDED))
+    await alice.send(room, "welcome")
+    for listener in listeners:
+        assert (await listener.message())["Content"] == "welcome"

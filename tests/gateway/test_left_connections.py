@@ -12,7 +12,8 @@ from uvicorn.server import ServerState
 
 from gateway.server import streams
 from gateway.server.arrivals import arrivals
-from gateway.server.limited import LimitedHttp, LimitedWebSocket
+from gateway.server.limited import LimitedHttp
+from gateway.server.limited_websocket import LimitedWebSocket
 from gateway.server.streams import MOST_STRAY_BYTES, Stream
 from gateway.server.waiting import Events, Gate
 from gateway.wire import websocket_frame
