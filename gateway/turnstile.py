@@ -1,5 +1,5 @@
 """A turnstile for whoever connects: so many pass in a turn of the event loop, so that a crowd that comes at once does
-not hold up those who are in already. Lives on one event loop.
+not hold up those who are in already. It serves the event loop that is running; one that ended leaves nothing behind.
 """
 
 import asyncio
@@ -13,13 +13,17 @@ class Turnstile:
     """See the module. First come, first served; the line is as long as the server lets connections be many."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._passed = 0
         """In this turn."""
         self._line: deque[asyncio.Future[None]] = deque()
 
     def try_enter(self) -> bool:
         """Pass, if there is nobody to wait for."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._passed = loop, 0
+            self._line.clear()
         if self._passed < PER_TURN and not self._line:
             self._pass()
             return True
@@ -29,13 +33,13 @@ class Turnstile:
         """Wait for one's turn; there is none to wait for while few come."""
         if self.try_enter():
             return
-        place = self._loop.create_future()
+        place = asyncio.get_running_loop().create_future()
         self._line.append(place)
         await place
 
     def _pass(self) -> None:
         if not self._passed:
-            self._loop.call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn)
         self._passed += 1
 
     def _turn(self) -> None:
