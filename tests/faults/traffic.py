@@ -15,6 +15,8 @@ from itertools import count
 from types import TracebackType
 from typing import Self, TypeVar
 
+import httpx
+
 from tests.chaos.history import Attempt, Fault, FaultKind, Histories, History, Membership, Reader, Row, digest
 from tests.chaos.invariants import RULES
 from tests.clients import Api, Person, Protoc, fresh, mint
@@ -28,6 +30,8 @@ T = TypeVar("T")
 PROTOCOLS: tuple[Protoc, ...] = ("ws", "sse", "poll")
 WAIT_SECONDS = 30.0
 """How long anything may take that has to happen in the end."""
+MAX_REFUSALS = 10
+"""As many connections as a node's pool holds: all of them may have died while nobody asked for one."""
 
 
 class Traffic:
@@ -245,20 +249,24 @@ class Traffic:
         return [Membership(*row) for row in self.site.memberships(self.rooms)]
 
     async def _histories(self, room: str) -> Histories:
-        reader = Person(self.apis[-1], self.senders[0].session)
-        forward = await reader.history(room)
-        backward: list[str] = []
+        forward, backward = await self._history(room, desc=False), await self._history(room, desc=True)
+        return Histories(room, forward, backward)
+
+    async def _history(self, room: str, *, desc: bool) -> tuple[str, ...]:
+        """All MsgIds, read page by page from one end."""
+        reader, end = Person(self.apis[-1], self.senders[0].session), "end_msg_id" if desc else "start_msg_id"
+        read: list[str] = []
+        refused = 0
         while True:
-            page = await reader.call(
-                "get_conversation_msg_by_range",
-                conversation_id=room,
-                start_msg_id="",
-                end_msg_id=backward[-1] if backward else "",
-                desc=True,
-            )
-            backward += [message["MsgId"] for message in page.data["Msg"]][bool(backward) :]
-            if not page.data["HasMore"]:
-                return Histories(room, tuple(message["MsgId"] for message in forward), tuple(backward))
+            bounds = {"start_msg_id": "", "end_msg_id": ""} | {end: read[-1] if read else ""}
+            answer = await reader.call("get_conversation_msg_by_range", conversation_id=room, desc=desc, **bounds)
+            if answer.status == httpx.codes.SERVICE_UNAVAILABLE and refused < MAX_REFUSALS:
+                # A connection of the node's that died while it was idle is noticed by whoever uses it first.
+                refused += 1
+                continue
+            read += [message["MsgId"] for message in answer.data["Msg"]][bool(read) :]
+            if not answer.data["HasMore"]:
+                return tuple(read)
 
 
 def violations(history: History) -> list[str]:
