@@ -1,10 +1,13 @@
-"""HTTP/1.1 as far as a client of quickim needs it, on asyncio's streams and httptools: one connection a request."""
+"""HTTP/1.1 as far as a client of quickim needs it, on asyncio's streams and httptools: one connection a request, but
+for requests that follow each other at once and may be repeated.
+"""
 
 import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +25,8 @@ class Answer:
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self.headers: dict[str, str] = {}
         self.is_complete = False
+        self.leaves_connection = False
+        """Whether another request may follow on its connection."""
         self._reader = reader
         self._has_headers = False
         self._body = bytearray()
@@ -47,6 +52,8 @@ class Answer:
     def on_message_complete(self) -> None:
         """httptools'."""
         self.is_complete = True
+        # A moment later the parser has forgotten it.
+        self.leaves_connection = bool(self._parser.should_keep_alive())
 
     async def begin(self) -> None:
         """Reads the headers."""
@@ -72,19 +79,69 @@ class Answer:
         self._parser.feed_data(chunk)
 
 
+class _Connection:
+    """One that is open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, whole_request: bytes) -> Answer:
+        """The answer, once its headers are there. Raises CallFailed, OSError or HttpParserError."""
+        self._writer.write(whole_request)
+        await self._writer.drain()
+        answer = Answer(self._reader)
+        await answer.begin()
+        return answer
+
+    def abort(self) -> None:
+        """It ends."""
+        with suppress(OSError):
+            self._writer.transport.abort()
+
+
+class Kept:
+    """The connection of the request before, for the next one. What is asked may be asked twice: a server that closes a
+    connection while a request is under way has answered it or not."""
+
+    def __init__(self) -> None:
+        self._connection: _Connection | None = None
+
+    def take(self) -> _Connection | None:
+        """It, if there is one; whoever takes it has it alone."""
+        connection, self._connection = self._connection, None
+        return connection
+
+    def put(self, connection: _Connection) -> None:
+        """For the next one."""
+        self.close()
+        self._connection = connection
+
+    def close(self) -> None:
+        """Let go of it; may be repeated."""
+        if (connection := self.take()) is not None:
+            connection.abort()
+
+
 @asynccontextmanager
 async def request(
-    address: str, *, token: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, seconds: float
+    address: str,
+    *,
+    token: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    seconds: float,
+    kept: Kept | None = None,
 ) -> AsyncIterator[Answer]:
     """A GET, or with ``body`` a POST; its answer, once its headers are there. Raises CallFailed with code 0 for
-    whatever is no answer, also inside the block; ``seconds`` count to the headers."""
+    whatever is no answer, also inside the block; ``seconds`` count to the headers. With ``kept``, on the connection
+    there if there is one, which then stays."""
     parts = urlsplit(address)
     is_secure = parts.scheme == "https"
     port = parts.port or (443 if is_secure else 80)
     lines = {
         "Host": parts.netloc.rpartition("@")[2],
         "Authorization": f"Bearer {token}",
-        "Connection": "close",
+        "Connection": "close" if kept is None else "keep-alive",
         **(headers or {}),
     }
     if body is not None:
@@ -92,16 +149,25 @@ async def request(
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     head = f"{'GET' if body is None else 'POST'} {target} HTTP/1.1\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
-    writer: asyncio.StreamWriter | None = None
+    whole_request = head.encode("latin-1") + (body or b"")
+    connection = kept.take() if kept is not None else None
+    answer: Answer | None = None
     try:
         async with asyncio.timeout(seconds):
-            context = ssl.create_default_context() if is_secure else None
-            reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
-            writer.write(head.encode("latin-1") + (body or b""))
-            await writer.drain()
-            answer = Answer(reader)
-            await answer.begin()
+            if connection is not None:
+                # One that the server closed since says nothing about the server.
+                with suppress(CallFailed, OSError):
+                    answer = await connection.ask(whole_request)
+            if connection is None or answer is None:
+                if connection is not None:
+                    connection.abort()
+                context = _tls() if is_secure else None
+                connection = _Connection(*await asyncio.open_connection(parts.hostname, port, ssl=context))
+                answer = await connection.ask(whole_request)
         yield answer
+        if kept is not None and answer.leaves_connection:
+            kept.put(connection)
+            connection = None
     except TimeoutError as error:
         raise CallFailed(0, "no answer in time") from error
     except (OSError, EOFError) as error:
@@ -109,9 +175,14 @@ async def request(
     except httptools.HttpParserError as error:
         raise CallFailed(0, "the answer is no HTTP") from error
     finally:
-        if writer is not None:
-            with suppress(OSError):
-                writer.transport.abort()
+        if connection is not None:
+            connection.abort()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Once: it reads all certificates that the machine trusts."""
+    return ssl.create_default_context()
 
 
 async def payload(answer: Answer) -> Any:

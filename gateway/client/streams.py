@@ -22,7 +22,7 @@ from gateway.client.errors import (
 )
 from gateway.client.event_stream import EventStreamParser
 from gateway.client.events import Protocol
-from gateway.client.http import Answer, is_stream, payload, request
+from gateway.client.http import Answer, Kept, is_stream, payload, request
 from gateway.client.options import Options
 from quickim.tasks import cancel, spawn
 
@@ -211,13 +211,14 @@ class SseStream(Stream):
 
 
 class PollStream(Stream):
-    """A chain of polls, each with the Cursor of the one before."""
+    """A chain of polls, each with the Cursor of the one before, on one connection as long as that lasts."""
 
     protocol = "poll"
 
     def __init__(self, url: str, token: str, since: str, options: Options) -> None:
         super().__init__(url, token, since, options)
         self._poll: asyncio.Task[dict[str, Any] | CallFailed] | None = None
+        self._kept = Kept()
 
     async def open(self) -> None:
         """See Stream."""
@@ -250,13 +251,14 @@ class PollStream(Stream):
         poll, self._poll = self._poll, None
         if poll is not None:
             await cancel([poll])
+        self._kept.close()
 
     async def _once(self) -> dict[str, Any] | CallFailed:
         seconds = self._options.poll_seconds
         try:
             async with (
                 asyncio.timeout(seconds),
-                request(self._address(), token=self.token, seconds=seconds) as answer,
+                request(self._address(), token=self.token, seconds=seconds, kept=self._kept) as answer,
             ):
                 polled = await payload(answer)
                 if not isinstance(polled, dict) or not {"Msg", "Event", "Cursor"} <= set(polled):

@@ -97,7 +97,7 @@ async def test_a_network_that_swallows_everything_is_noticed(
     async with Following(through(proxy), mint(bob), protocols=(protoc,), **options) as following:
         await alice.send(room, "before")
         await following.has(1)
-        # Between two polls there is no connection.
+        # A connection is made anew for the first poll after a break.
         assert await asyncio.to_thread(holds_within, 10, lambda: bool(proxy.lose()))
         await alice.send(room, "meanwhile")
         assert await following.has(2) == ["before", "meanwhile"]
