@@ -20,6 +20,7 @@ from typing import NamedTuple
 import uvloop
 
 from bench import (
+    client_library,
     deliveries,
     desk,
     idle_memory,
@@ -65,6 +66,7 @@ BENCHMARKS = {
     "mixed_day": Benchmark(mixed_day.QUESTION, mixed_day.run),
     "reads_postgres": Benchmark(reads_postgres.QUESTION, reads_postgres.run),
     "sends_postgres": Benchmark(sends_postgres.QUESTION, sends_postgres.run),
+    "client_library": Benchmark(client_library.QUESTION, client_library.run),
     "desk": Benchmark(desk.QUESTION, desk.run),
     "slow_clients": Benchmark(slow_clients.QUESTION, slow_clients.run),
     "tracing": Benchmark(tracing.QUESTION, tracing.run),

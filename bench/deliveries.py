@@ -47,14 +47,14 @@ async def run(plan: Plan, protocol: str) -> list[Case]:
     cases = []
     async with stage(plan, settings=SETTINGS) as on:
         for count in MEMBERS:
-            room = await _open_room(on, protocol, count)
+            room = await open_room(on, protocol, count)
             cases += [await _case(room, senders) for senders in ((1, 8, _IN_STEP) if count == _MANY_WAYS else (1,))]
             await room.close()
     return cases
 
 
 @dataclass
-class _Room:
+class Room:
     """Everybody is connected."""
 
     on: Stage
@@ -94,8 +94,9 @@ class _Room:
             stream.close()
 
 
-async def _open_room(on: Stage, protocol: str, count: int) -> _Room:
-    sessions = [f"{count}-{number}" for number in range(count)]
+async def open_room(on: Stage, protocol: str, count: int, prefix: str = "") -> Room:
+    """A new conversation of ``count`` members, whose sessions begin with ``prefix``."""
+    sessions = [f"{prefix}{count}-{number}" for number in range(count)]
     tokens = [token(session) for session in sessions]
     # Pollers start behind a message that is older than their conversation.
     since = await on.population.say(await on.population.conversation(["somebody"]), "Before it all")
@@ -112,10 +113,10 @@ async def _open_room(on: Stage, protocol: str, count: int) -> _Room:
     for start in range(0, count, _OPENED_AT_ONCE):
         opening = asyncio.gather(*(connect(on.server.port, s) for s in streams[start : start + _OPENED_AT_ONCE]))
         await on.guard(opening, "connecting")
-    return _Room(on, conversation, tokens, streams, tally, clock)
+    return Room(on, conversation, tokens, streams, tally, clock)
 
 
-async def _case(room: _Room, senders: int) -> Case:
+async def _case(room: Room, senders: int) -> Case:
     on, count = room.on, len(room.streams)
     way = f"{senders} sender{'s' * (senders > 1)}" if senders else "in step"
     case = Case(f"{count:,} member{'s' * (count > 1)}, {way}")
@@ -132,7 +133,7 @@ async def _case(room: _Room, senders: int) -> Case:
     return case
 
 
-async def _full_speed(room: _Room, senders: int, seconds: float) -> tuple[Cost, int]:
+async def _full_speed(room: Room, senders: int, seconds: float) -> tuple[Cost, int]:
     async with room.senders(senders or 1) as chosen:
         if senders == _IN_STEP:
             return await _in_step(room, chosen[0], seconds)
@@ -140,7 +141,7 @@ async def _full_speed(room: _Room, senders: int, seconds: float) -> tuple[Cost, 
         return cost, len(round_.latencies)
 
 
-async def _in_step(room: _Room, sender: Sender, seconds: float) -> tuple[Cost, int]:
+async def _in_step(room: Room, sender: Sender, seconds: float) -> tuple[Cost, int]:
     meter, end, sends = Meter(room.on.server), time.perf_counter() + seconds, 0
     while time.perf_counter() < end:
         due = room.tally.received + len(room.streams)
@@ -151,7 +152,7 @@ async def _in_step(room: _Room, sender: Sender, seconds: float) -> tuple[Cost, i
     return meter.cost(), sends
 
 
-async def _half_speed(room: _Room, rate: float) -> dict[str, float]:
+async def _half_speed(room: Room, rate: float) -> dict[str, float]:
     on, due = room.on, room.tally.received
     async with room.senders(_PACE_SENDERS) as senders:
         sends = await on.guard(Pace(senders, room.clock).run(rate, on.plan.seconds), "sending at a pace")

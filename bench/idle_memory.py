@@ -107,10 +107,10 @@ async def _prove_alive(on: Stage, crowd: _Crowd) -> None:
 
 async def _settled(on: Stage) -> Footprint:
     """The footprint when it has stopped moving, or after ten seconds."""
-    last = footprint(on.server)
+    last = footprint(on.server.pid)
     for _ in range(20):
         await on.guard(asyncio.sleep(0.5), "letting the server settle")
-        now = footprint(on.server)
+        now = footprint(on.server.pid)
         if abs(now.pss_kib - last.pss_kib) < 128:
             return now
         last = now

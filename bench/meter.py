@@ -19,7 +19,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of all processes of the server. PSS counts a page shared by n processes as 1/n."""
+    """Of a process and its descendants. PSS counts a page shared by n processes as 1/n."""
 
     pss_kib: int
     rss_kib: int
@@ -90,10 +90,10 @@ def cpu_seconds(root: int) -> float:
     return ticks / _TICKS_PER_SECOND
 
 
-def footprint(server: Server) -> Footprint:
-    """Of the server now."""
+def footprint(root: int) -> Footprint:
+    """Of the process and its descendants now."""
     sums = dict.fromkeys(("Pss:", "Rss:", "Threads:"), 0)
-    for pid in processes(server.pid):
+    for pid in processes(root):
         for source in ("smaps_rollup", "status"):
             for line in (_PROC / str(pid) / source).read_text().splitlines():
                 name, _, value = line.partition(" " if source == "smaps_rollup" else "\t")

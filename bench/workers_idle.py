@@ -28,10 +28,10 @@ async def run(plan: Plan) -> list[Case]:
         async with stage(plan, cores=cores, settings=settings, backing=backing.pids) as on:
             crowd = await gather_crowd(on, plan.connections)
             workers = processes(on.server.pid)[1:]
-            before, sockets_before = footprint(on.server), {pid: sockets(pid) for pid in workers}
+            before, sockets_before = footprint(on.server.pid), {pid: sockets(pid) for pid in workers}
             opened_a_second = await open_crowd(on, crowd)
             await on.guard(asyncio.sleep(_SETTLE_SECONDS), "settling")
-            after = footprint(on.server)
+            after = footprint(on.server.pid)
             shares = sorted(count for pid in workers if (count := sockets(pid) - sockets_before[pid]) > 0)
             meter = Meter(on.server, on.backing)
             await asyncio.sleep(_IDLE_SECONDS)
