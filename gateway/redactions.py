@@ -8,11 +8,13 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from conversations.models import Membership
+from conversations.models import Conversation, Membership
+from gateway.missed import as_uuid
 from gateway.room import Room
 from gateway.wire import Frame, redacted_frame, redaction_notice
 from messaging.message import MessagesRedacted, RedactedMessage
 from messaging.models import Redaction
+from quickim.bundles import Rows, Statement
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -36,10 +38,21 @@ _COLUMNS = (
 )
 
 
-def read_redactions(since: int) -> list[MessagesRedacted]:
-    """The redactions from ``since`` (microseconds) on, oldest first. Synchronous."""
-    rows = Redaction.objects.filter(at__gte=since, conversation__is_deleted=False).order_by("at", "id")
-    return [_fact(*row) for row in rows.values_list(*_COLUMNS)[:_PER_SWEEP]]
+def redactions_since(since: int) -> Statement:
+    """What reads the redactions from ``since`` (microseconds) on, oldest first, for ``redacted_facts``."""
+    return _SINCE, (since,)
+
+
+def redacted_facts(rows: Rows) -> list[MessagesRedacted]:
+    """The facts in the rows of ``redactions_since``."""
+    return [_fact(row[0], as_uuid(row[1]), *row[2:]) for row in rows]
+
+
+_SINCE = (
+    "SELECT r.conversation_id, c.public_id, c.type, c.member_version, r.at, r.id, r.msg_id, r.seq"  # noqa: S608
+    f" FROM {Redaction._meta.db_table} r JOIN {Conversation._meta.db_table} c ON c.id = r.conversation_id"
+    f" WHERE r.at >= %s AND NOT c.is_deleted ORDER BY r.at, r.id LIMIT {_PER_SWEEP}"
+)
 
 
 def load_redactions(session: str, since: int) -> list[MessagesRedacted]:

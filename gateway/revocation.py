@@ -12,11 +12,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from conversations.announcements import announce
 from gateway.models import TokenRevocation
-from quickim.database import database_clock, settled_clock, timely, write_transaction
+from quickim.bundles import bundle
+from quickim.database import (
+    CLOCK_STATEMENTS,
+    database_clock,
+    settled_clock,
+    timely,
+    write_transaction,
+)
 from quickim.errors import InvalidParameter, TokenRevoked, Unavailable
 from quickim.rest.callers import Caller
 
@@ -167,12 +174,16 @@ class Findings:
     now: int
 
 
+_SINCE = f"SELECT session, platform, before, at FROM {TokenRevocation._meta.db_table} WHERE at >= %s ORDER BY at, id"  # noqa: S608
+
+
 def read_revocations(since: int) -> Findings:
     """Those that were made ``since`` (microseconds) and are not to be forgotten. Synchronous."""
     settled = settled_clock()
-    rows = TokenRevocation.objects.filter(at__gte=max(since, forgotten_until(settled))).order_by("at", "id")
-    found = [Revocation(*row) for row in rows.values_list("session", "platform", "before", "at")]
-    return Findings(found, settled, database_clock())
+    since = max(since, forgotten_until(settled))
+    rows, *clock = bundle([(_SINCE, (since,)), *CLOCK_STATEMENTS[connection.vendor]], prepare=False)
+    now = database_clock(*(int(reading) for ((reading,),) in clock))
+    return Findings([Revocation(*row) for row in rows], settled, now)
 
 
 def forgotten_until(now: int) -> int:

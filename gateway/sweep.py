@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
-from django.db.models import F, Max, Value
 
 from conversations.models import Conversation, Membership
 from gateway.hub import MAX_AHEAD_TICKS, Hub
-from gateway.redactions import read_redactions
+from gateway.redactions import redacted_facts, redactions_since
 from gateway.room import Room
 from messaging import msgid
 from messaging.message import MessagesRedacted
 from messaging.models import Message
 from messaging.services import sweep_drafts
+from quickim.bundles import bundle
 from quickim.database import in_database, settled_clock
 from quickim.errors import Unavailable
 from quickim.observability import metrics
@@ -52,6 +52,14 @@ class Findings:
     redactions: Sequence[MessagesRedacted] = field(default_factory=list)
 
 
+_MESSAGES, _MEMBERSHIPS, _CONVERSATIONS = (model._meta.db_table for model in (Message, Membership, Conversation))
+# Grouped by an expression: by the column itself, SQLite would walk the whole index of (conversation, seq) to spare
+# itself the sorting.
+_HEADS = f"SELECT conversation_id + 0, max(seq) FROM {_MESSAGES} WHERE msg_id > %s GROUP BY conversation_id + 0"  # noqa: S608
+_MEMBERS = f"SELECT conversation_id, session, version, state FROM {_MEMBERSHIPS} WHERE changed_at >= %s"  # noqa: S608
+_STATES = f"SELECT id, member_version FROM {_CONVERSATIONS} WHERE changed_at >= %s"  # noqa: S608
+
+
 def read_findings(tick: int, look_back: int = 0) -> Findings:
     """All that is new above ``tick``, and changes of ``look_back`` microseconds before; with 0, only the clock.
     Synchronous."""
@@ -60,25 +68,17 @@ def read_findings(tick: int, look_back: int = 0) -> Findings:
         return Findings(settled)
     begin = msgid.milliseconds_of(tick) * 1_000
     since = begin - look_back
-    return Findings(
-        settled,
-        heads=list(
-            Message.objects.filter(msg_id__gt=msgid.after_all(tick - 1))
-            .order_by()
-            # Grouped by an expression: by the column itself, SQLite would walk the whole index of (conversation, seq)
-            # to spare itself the sorting.
-            .annotate(number=F("conversation_id") + Value(0))
-            .values_list("number")
-            .annotate(Max("seq"))
-        ),
-        members=list(
-            Membership.objects.filter(changed_at__gte=since).values_list(
-                "conversation_id", "session", "version", "state"
-            )
-        ),
-        states=list(Conversation.objects.filter(changed_at__gte=since).values_list("id", "member_version")),
-        redactions=read_redactions(begin),
+    # Querysets would be compiled anew each time, and hold the interpreter for it: messages on their way wait for that.
+    heads, members, states, redactions = bundle(
+        [
+            (_HEADS, (msgid.after_all(tick - 1),)),
+            (_MEMBERS, (since,)),
+            (_STATES, (since,)),
+            redactions_since(begin),
+        ],
+        prepare=False,
     )
+    return Findings(settled, heads, members, states, redacted_facts(redactions))
 
 
 def read_heads(numbers: Sequence[int]) -> list[tuple[int, int, int]]:

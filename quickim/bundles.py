@@ -2,7 +2,7 @@
 
 Laws: a bundle is no statement and no transaction of its own; each statement sees what was committed when it begins, and
 after one that failed the rest is skipped. On PostgreSQL a bundle is one round trip, and statements are prepared, but
-never through a pooler, which may give each transaction another server.
+never through a pooler, which may give each transaction another server, nor where their plan is to suit their values.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,11 @@ own dumping of lists costs more than the rest of a send."""
 Rows = list[tuple[Any, ...]]
 
 
-def bundle(statements: Sequence[Statement]) -> list[Rows]:
-    """The rows of each statement."""
+def bundle(statements: Sequence[Statement], *, prepare: bool = True) -> list[Rows]:
+    """The rows of each statement. ``prepare``: whether PostgreSQL may keep one plan for all values; not for statements
+    that look for what is above a value, of which a plan for any value expects a third of the table."""
     if connection.vendor == "postgresql":
-        return _at_once(statements)
+        return _at_once(statements, prepare)
     answers = []
     for query, values in statements:
         with connection.cursor() as cursor:
@@ -31,12 +32,12 @@ def bundle(statements: Sequence[Statement]) -> list[Rows]:
     return answers
 
 
-def _at_once(statements: Sequence[Statement]) -> list[Rows]:
+def _at_once(statements: Sequence[Statement], prepare: bool) -> list[Rows]:
     connection.ensure_connection()
     raw: psycopg.Connection[Any] = connection.connection
     # Its errors are told apart by Django's classes, also those of the very first statement of a connection.
     with connection.wrap_database_errors:
-        prepare = _is_preparing(raw)
+        prepare = prepare and _is_preparing(raw)
 
         def execute(*_: Any) -> list[psycopg.Cursor[Any]]:
             with raw.pipeline():

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.models import Model, QuerySet
 
+from quickim.bundles import Statement, bundle
 from quickim.errors import Unavailable
 
 P = ParamSpec("P")
@@ -39,6 +40,16 @@ APPEND_MARK = (0x71696D, 1)
 """The advisory lock that all appends on PostgreSQL share, from before their clock reading to their end."""
 
 POSTGRESQL_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+CLOCK_STATEMENTS: dict[str, list[Statement]] = {"sqlite": [], "postgresql": [(f"SELECT {POSTGRESQL_CLOCK}", ())]}
+"""What reads the clock in a bundle, by the vendor: SQLite has the clock of this machine."""
+
+_UNDER_WAY_SINCE: Statement = (
+    "SELECT (extract(epoch FROM min(xact_start)) * 1000000)::bigint FROM pg_stat_activity"
+    " WHERE datname = current_database() AND (state = 'active' AND query ILIKE 'commit%%' OR pid IN ("
+    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) = (%s, %s)"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))",
+    APPEND_MARK,
+)
 
 _waits_for_locks: contextvars.ContextVar[bool] = contextvars.ContextVar("waits_for_locks", default=True)
 HELP_SECONDS = 0.002
@@ -219,21 +230,13 @@ def settled_clock() -> int:
     and no later than the begin of any transaction that bears the mark of an append, or whose COMMIT is under way (a
     process may be stopped before it, and a disk may stall in it, for longer than that).
     """
-    now = database_clock()
-    settled = now - int(MAX_WRITE_SECONDS * 1_000_000)
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT (extract(epoch FROM min(xact_start)) * 1000000)::bigint FROM pg_stat_activity"
-                " WHERE datname = current_database() AND (state = 'active' AND query ILIKE 'commit%%' OR pid IN ("
-                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) = (%s, %s)"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))",
-                APPEND_MARK,
-            )
-            began = cursor.fetchone()[0]
+        clock, under_way = bundle([*CLOCK_STATEMENTS["postgresql"], _UNDER_WAY_SINCE])
+        now, began = database_clock(int(clock[0][0])), under_way[0][0]
     else:
-        since = _writing_since
+        now, since = database_clock(), _writing_since
         began = None if since is None else now - int((time.monotonic() - since) * 1_000_000)
+    settled = now - int(MAX_WRITE_SECONDS * 1_000_000)
     return settled if began is None else min(settled, int(began))
 
 
@@ -243,8 +246,5 @@ def database_clock(reading: int | None = None) -> int:
     if reading is not None:
         return reading
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {POSTGRESQL_CLOCK}")
-            row = cursor.fetchone()
-            return int(row[0])
+        return int(bundle(CLOCK_STATEMENTS["postgresql"])[0][0][0])
     return time.time_ns() // 1_000
