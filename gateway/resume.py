@@ -173,26 +173,26 @@ _AT = _select(
 )
 _OWN = f"SELECT conversation_id, seq, send_time FROM {Message._meta.db_table} WHERE msg_id = %s"  # noqa: S608
 
+# Each statement of a bundle costs the driver as much as a row of it.
+_CLOCK_AND_OWN = f"SELECT {POSTGRESQL_CLOCK}, own.* FROM (SELECT 1) one LEFT JOIN ({_OWN}) own ON true"  # noqa: S608
+
 
 def _read(session: str, cursor: Cursor | None) -> tuple[int, Own | None, Iterable[_Row]]:
     """The database's clock just before, where the cursor's own message lies, if it exists, and the rows."""
-    statements: list[Statement] = []
     is_postgresql = connection.vendor == "postgresql"
-    if is_postgresql:
-        statements.append((f"SELECT {POSTGRESQL_CLOCK}", ()))
-    at = 0 if is_postgresql else database_clock()
+    at = 0 if is_postgresql and cursor else database_clock()
     if cursor is None:
-        if is_postgresql:
-            at = database_clock(bundle(statements)[0][0][0])
         return at, None, map(_Row._make, bundle([(_NOW, (session, at - LATELY_MICROSECONDS))])[0])
-    if cursor.msg_id:
-        statements.append((_OWN, (cursor.msg_id,)))
     bound = cursor.bound
-    statements.append((_AT, (bound, bound, bound, session, cursor.microseconds)))
-    *first, rows = bundle(statements)
+    statements: list[Statement] = [(_AT, (bound, bound, bound, session, cursor.microseconds))]
     if is_postgresql:
-        at = database_clock(first[0][0][0])
-    own: Rows = first[-1] if cursor.msg_id else []
+        statements.insert(0, (_CLOCK_AND_OWN, (cursor.msg_id,)))
+    elif cursor.msg_id:
+        statements.insert(0, (_OWN, (cursor.msg_id,)))
+    *first, rows = bundle(statements)
+    own: Rows = first[0] if first else []
+    if is_postgresql:
+        at, own = database_clock(own[0][0]), [row[1:] for row in own if row[1] is not None]
     return at, Own(*own[0]) if own else None, map(_Row._make, rows)
 
 

@@ -6,6 +6,7 @@ never through a pooler, which may give each transaction another server, nor wher
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -40,13 +41,19 @@ def _at_once(statements: Sequence[Statement], prepare: bool) -> list[Rows]:
         prepare = prepare and _is_preparing(raw)
 
         def execute(*_: Any) -> list[psycopg.Cursor[Any]]:
-            with raw.pipeline():
+            # One by itself is one round trip anyway, and a pipeline costs as much as a statement.
+            with raw.pipeline() if len(statements) > 1 else nullcontext():
                 return [
                     psycopg.Cursor(raw).execute(query.encode(), values, prepare=prepare) for query, values in statements
                 ]
 
         cursors = _watched(execute, statements) if connection.execute_wrappers else execute()
-        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        return [_rows(cursor) for cursor in cursors]
+
+
+def _rows(cursor: psycopg.Cursor[Any]) -> Rows:
+    # Its ``description`` would make an object of each column only to say that there are some.
+    return cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else []
 
 
 def _watched(execute: Callable[..., Any], statements: Sequence[Statement]) -> Any:
