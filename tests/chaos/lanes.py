@@ -7,8 +7,10 @@ import multiprocessing
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
+from queue import Empty
 from typing import Any, NamedTuple
 
 from tests.chaos import journal
@@ -18,6 +20,8 @@ from tests.chaos.run import Verdict, run
 from tests.databases import Postgres
 from tests.faults.site import prepare
 from tests.servers import NO_LAYER, Server
+
+LOOK_SECONDS = 5.0
 
 
 class Job(NamedTuple):
@@ -108,11 +112,24 @@ def work(jobs: Sequence[Job], lanes: int, out: Path) -> Iterator[Outcome]:
         process.start()
     try:
         for _ in jobs:
-            yield outcomes.get()
+            yield _next(outcomes, processes)
     finally:
         for process in processes:
             process.join(30)
             process.terminate()
+
+
+def _next(outcomes: "Queue[Any]", processes: Sequence[BaseProcess]) -> Outcome:
+    """Waits for it; fails when nobody is left to bring it."""
+    while True:
+        is_anybody_left = any(process.is_alive() for process in processes)
+        try:
+            outcome: Outcome = outcomes.get(timeout=LOOK_SECONDS)
+        except Empty:
+            if not is_anybody_left:
+                raise RuntimeError("a lane died with its run") from None
+        else:
+            return outcome
 
 
 def _lane(waiting: "Queue[Any]", outcomes: "Queue[Any]", out: Path) -> None:

@@ -10,7 +10,7 @@ import re
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,8 @@ DRAIN_SECONDS: Final = 2 * SWEEP_SECONDS + 6
 TIDY_SECONDS: Final = 25.0
 """How long what nobody needs any more may take to be gone: a pool keeps its connections for ten seconds or two times
 that."""
+LONGEST_SECONDS: Final = 240.0
+"""How long a run may take beside its faults: one that hangs is an outcome, too."""
 PRIMING: Final = 16
 RANGE: Final = "get_conversation_msg_by_range"
 HARNESS: Final = -1
@@ -79,7 +81,8 @@ def run(
         place = _place(scenario, Path(home), postgres, template, chances, {DIRECTORY: str(signals), BUG: bug})
         try:
             place.start()
-            verdict.history = asyncio.run(_live(scenario, place, chances, signals, verdict))
+            longest = LONGEST_SECONDS + MOST_ROUNDS * verdict.seconds
+            verdict.history = asyncio.run(_within(longest, _live(scenario, place, chances, signals, verdict)))
             verdict.logs = {number: place.log(node) for number, node in enumerate(place.nodes)}
         finally:
             place.stop()
@@ -126,6 +129,11 @@ def _place(
     for number, node in enumerate(place.nodes):
         node.environment.update(scenario.environment(number, chances))
     return place
+
+
+async def _within(seconds: float, run: Awaitable[History]) -> History:
+    async with asyncio.timeout(seconds):
+        return await run
 
 
 async def _live(scenario: Scenario, place: Place, chances: random.Random, signals: Path, verdict: Verdict) -> History:

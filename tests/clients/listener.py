@@ -9,7 +9,6 @@ import json
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
@@ -86,8 +85,10 @@ class Listener(ABC):
         try:
             if reader is not None:
                 reader.cancel()
-                with suppress(asyncio.CancelledError):
-                    await reader
+                # Waited for, not awaited: who cancels us meanwhile must not be taken for the reader's own end.
+                await asyncio.wait([reader])
+                if not reader.cancelled():
+                    reader.result()
         finally:
             await self._disconnect()
 
