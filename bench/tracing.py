@@ -2,12 +2,15 @@
 tracing (what these differ by is the run's own noise), one that samples a call in a hundred, one that samples all.
 
 Spans go to a collector that swallows them, in the generator. All servers live through the whole run and idle while
-another one is asked; the ratio is taken within each turn, so a drift of the machine meets all.
+another one is asked; the ratio is taken within each turn, so a drift of the machine meets all. Many short turns tell
+more than a few long ones: ``--rounds 40 --seconds 0.4``.
 """
 
 import asyncio
+import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from statistics import mean
 
 from bench.load.http import connect as connect_http
 from bench.load.senders import Sender, http_call, http_sender, websocket_call, websocket_sender
@@ -38,13 +41,15 @@ async def run(plan: Plan) -> list[Case]:
             await crowd.gather()
         for protocol in ("HTTP", "WebSocket"):
             for number in range(plan.rounds + 1):
-                # Each begins in turn: who comes first finds caches cold, or a core that has just been boosted.
-                order = [*ways][number % len(ways) :] + [*ways][: number % len(ways)]
+                # In any order: who comes first finds caches cold, and who comes after a server that traces all finds
+                # it still exporting.
+                order = random.Random(number).sample([*ways], len(ways))
                 turn = {
                     way: await crowds[way].send(protocol, plan.seconds if number else WARM_UP_SECONDS) for way in order
                 }
+                off = mean(turn[way]["sends per server CPU-s"] for way in ("off", "off again"))
                 for way, figures in turn.items() if number else ():
-                    ratio = 100 * figures["sends per server CPU-s"] / turn["off"]["sends per server CPU-s"]
+                    ratio = 100 * figures["sends per server CPU-s"] / off
                     cases[protocol, way].rounds.append({"sends/s": figures["sends/s"], _RATIO: ratio} | figures)
         for crowd in crowds.values():
             await crowd.compare()

@@ -40,11 +40,10 @@ def announcing(committed: Iterable[Committed]) -> list[tuple[StoredMessage, Trac
     traced messages, each with where it came from."""
     spans, begun = tracing.spans(), []
     if spans is not None:
-        for item in committed:
-            if (trace := item.message.trace) is not None:
-                item.message.trace = Trace(spans.below(trace.context))
-                _remember(item.message)
-                begun.append((item.message, trace))
+        for message, trace in [(item.message, item.message.trace) for item in committed if item.message.trace]:
+            message.trace = Trace(spans.below(trace.context))
+            _remember(message)
+            begun.append((message, trace))
     return begun
 
 

@@ -28,9 +28,10 @@ from messaging.measures import count_batch, count_outcomes, count_refusal
 from messaging.message import Again, Committed, MessagesCommitted, NewMessage, Outcome, Receipt
 from messaging.queue import DraftQueue, Entry
 from messaging.retries import append_with_retries
-from messaging.traces import given_up, joined_line, record
+from messaging.traces import given_up, record
 from quickim.errors import OutcomeUnknown, QuickimError, Unavailable
 from quickim.observability import tracing
+from quickim.observability.tracing import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +143,8 @@ class Ledger:
                 thread.join(max(0.0, end - time.monotonic()))
 
     def _put(self, entry: Entry) -> None:
-        if tracing.spans() is not None:
-            joined_line(entry.draft)
+        if (spans := tracing.spans()) is not None and (context := spans.current()) is not None:
+            entry.draft.trace = Trace(context)
         with self._changed:
             if self._closing or not self._queue.put(entry):
                 count_refusal(refusal := Unavailable())

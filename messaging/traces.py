@@ -29,13 +29,6 @@ MAX_STATEMENTS = 40
 """Of one batch; one that the database refused is taken apart draft by draft."""
 
 
-def joined_line(draft: NewMessage) -> None:
-    """``draft`` waits from now on, if it was sent in a recorded trace."""
-    spans = tracing.spans()
-    if spans is not None and (context := spans.current()) is not None:
-        draft.trace = Trace(context)
-
-
 def given_up(entries: Iterable[Entry], why: str) -> None:
     """These have waited too long."""
     spans = tracing.spans()

@@ -39,6 +39,6 @@ def _told(error: QuickimError) -> tuple[HttpResponse, dict[str, str]]:
     headers = {"connection": "close"} | {name.lower(): value for name, value in answer.items()}
     headers["x-request-id"] = uuid.uuid4().hex
     if (spans := tracing.spans()) is not None:
-        headers["traceparent"] = spans.traceparent()
+        headers["traceparent"] = spans.traceparent(headers["x-request-id"])
     headers["content-length"] = str(len(answer.content))
     return answer, headers

@@ -106,14 +106,13 @@ class Spans:
         context = get_current_span().get_span_context()
         return f"{context.trace_id:032x}" if context.is_valid else None
 
-    def traceparent(self) -> str:
+    def traceparent(self, unused: str = "") -> str:
         """What an answer tells its caller: the span that it was served in, or that of a caller who did not want one
-        recorded; else one that stands nowhere."""
+        recorded; else one that stands nowhere, of the 32 random hexadecimal digits ``unused``, if there are any."""
         if contexts.get_current() and (context := get_current_span().get_span_context()).is_valid:
             return traceparent_of(context)
-        # One number for both, as every answer needs one; an id of zeros is none, and as likely as nothing.
-        ids = random.getrandbits(192).to_bytes(24).hex()
-        return f"00-{ids[:32]}-{ids[32:]}-00"
+        unused = unused or f"{random.getrandbits(128):032x}"
+        return f"00-{unused}-{unused[:16]}-00"
 
     def note(self, name: str, value: str | int) -> None:
         """An attribute for the span that this task is in, if it is recorded."""
@@ -165,16 +164,16 @@ class Spans:
 
     def takes_root(self) -> bool:
         """Whether something that belongs to no trace yet is to be recorded."""
+        if self._ratio_bound is not None:
+            # What the sampler would do with a trace id that nobody has yet, twenty times as fast.
+            return random.getrandbits(64) < self._ratio_bound
         return self._samples(_NOWHERE, "root")
 
     # Requests
 
     def follows(self, scope: Any) -> bool:
         """Whether an HTTP request is one for ``http``: most are none, and go their way as if nothing was asked."""
-        for name, _ in scope["headers"]:
-            if name == b"traceparent":
-                return True
-        return self.takes_root()
+        return b"traceparent" in dict(scope["headers"]) or self.takes_root()
 
     async def http(self, application: Application, scope: Any, receive: Any, send: Send) -> None:
         """Serve one HTTP request that is followed with ``application``, in a span if its trace is recorded."""
@@ -219,9 +218,6 @@ class Spans:
         return _CallSpan(self, name, caller.get_span_context())
 
     def _samples(self, context: Context, name: str) -> bool:
-        if context is _NOWHERE and self._ratio_bound is not None:
-            # What the sampler would do with a trace id that nobody has yet, twenty times as fast.
-            return random.getrandbits(64) < self._ratio_bound
         known = get_current_span(context).get_span_context()
         trace_id = known.trace_id if known.is_valid else self._provider.id_generator.generate_trace_id()
         decision = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER).decision

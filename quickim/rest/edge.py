@@ -70,13 +70,14 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         headers = dict(scope["headers"])
-        request_id.set(identity := request_id_of(headers.get(b"x-request-id", b"")))
+        given = headers.get(b"x-request-id", b"")
+        request_id.set(identity := request_id_of(given))
         _believe_proxy(scope, headers)
         path = scope["path"]
         is_private = path.startswith(_PRIVATE_PREFIXES)
         extra = [(b"x-request-id", identity.encode()), *cross_origin_headers(headers, is_private=is_private)]
         if (spans := tracing.spans()) is not None:
-            extra.append((b"traceparent", spans.traceparent().encode()))
+            extra.append((b"traceparent", spans.traceparent("" if given else identity).encode()))
         has_begun = False
 
         async def send_with_headers(event: Event) -> None:
