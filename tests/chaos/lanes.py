@@ -22,6 +22,7 @@ from tests.faults.site import prepare
 from tests.servers import NO_LAYER, Server
 
 LOOK_SECONDS = 5.0
+"""How often it is looked whether a lane is left that could bring an outcome."""
 
 
 class Job(NamedTuple):

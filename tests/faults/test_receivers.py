@@ -9,22 +9,23 @@ from tests.clients.listener import Listener
 
 
 class _Slow(Listener):
-    """Whose reader needs a moment to end."""
+    """Whose reader ends when it may."""
 
     protoc = "poll"
 
     async def connect(self) -> Self:
-        self.closing = asyncio.Event()
+        self.reading, self.ending_reader, self.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._reader = asyncio.create_task(self._read())
-        await asyncio.sleep(0)
+        await self.reading.wait()
         return self
 
     async def _read(self) -> None:
+        self.reading.set()
         try:
             await asyncio.Event().wait()
         finally:
-            self.closing.set()
-            await asyncio.sleep(0.01)
+            self.ending_reader.set()
+            await self.may_end.wait()
 
     async def _disconnect(self) -> None:
         """Nothing is connected."""
@@ -33,7 +34,8 @@ class _Slow(Listener):
 async def test_who_is_cancelled_while_his_listener_closes_is_cancelled() -> None:
     listener = await _Slow("", "").connect()
     closing = asyncio.create_task(listener.close())
-    await listener.closing.wait()
+    await listener.ending_reader.wait()
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
+    listener.may_end.set()

@@ -63,6 +63,7 @@ class Traffic:
         self._counts = (senders, rooms, receivers, quiet)
         self._pause_seconds = pause_seconds
         self._stopping = asyncio.Event()
+        self._refused_reads = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._talks: list[asyncio.Task[None]] = []
         self._exits = AsyncExitStack()
@@ -256,13 +257,13 @@ class Traffic:
         """All MsgIds, read page by page from one end."""
         reader, end = Person(self.apis[-1], self.senders[0].session), "end_msg_id" if desc else "start_msg_id"
         read: list[str] = []
-        refused = 0
         while True:
             bounds = {"start_msg_id": "", "end_msg_id": ""} | {end: read[-1] if read else ""}
             answer = await reader.call("get_conversation_msg_by_range", conversation_id=room, desc=desc, **bounds)
-            if answer.status == httpx.codes.SERVICE_UNAVAILABLE and refused < MAX_REFUSALS:
+            if answer.status == httpx.codes.SERVICE_UNAVAILABLE and self._refused_reads < MAX_REFUSALS:
                 # A connection of the node's that died while it was idle is noticed by whoever uses it first.
-                refused += 1
+                answer.refused(10002, status=httpx.codes.SERVICE_UNAVAILABLE)
+                self._refused_reads += 1
                 continue
             read += [message["MsgId"] for message in answer.data["Msg"]][bool(read) :]
             if not answer.data["HasMore"]:

@@ -229,6 +229,8 @@ async def test_every_answer_names_its_trace(stage: Stage, here: Api, alice: Pers
         assert trace_id in (None, named[1])
     root = only(await gathered(stage, caller, "POST /get_joined_conversation"), "POST /get_joined_conversation")
     assert root.parent_id == caller.span_id
+    answer = await here.request("GET", "/healthz")
+    assert answer.headers["traceparent"].split("-")[1::2] == [answer.headers["x-request-id"], "00"]
     told = []
     for method, path in (("GET", "/healthz"), ("GET", "/nothing"), ("GET", "/docs"), ("GET", "/notify")):
         told.append((await here.request(method, path)).headers["traceparent"])
